@@ -5,4 +5,11 @@
 
 extern crate alloc;
 
+pub mod body;
+pub mod command;
+pub mod extension;
+mod misuse;
+pub mod reply;
+
+pub use misuse::Misuse;
 pub use proxy_proto::{Deadline, Instant, Machine, Phase, Secret};

@@ -1,0 +1,21 @@
+//! The body of a message on its way out: line endings, and the dot (RFC 5321 sections 2.3.8, 4.1.1.4 and 4.5.2).
+//!
+//! The rules of this room: a message is one thing however it is cut; nothing in it can end it early; it ends with CRLF,
+//! which is added only where it is missing; memory does not depend on its size.
+
+mod stuffing;
+
+pub use stuffing::{DotStuffing, Unstuffing, UnstuffingError};
+
+/// What becomes of line endings that are not CRLF.
+///
+/// SMTP knows one line ending; a bare CR or LF on the wire is how messages are smuggled past checks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum LineEndings {
+    /// Each bare CR and each bare LF becomes CRLF.
+    #[default]
+    Canonical,
+    /// A bare CR or LF is refused as [`Misuse::BareLineEnding`](crate::Misuse::BareLineEnding).
+    Strict,
+}

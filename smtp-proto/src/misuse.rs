@@ -1,0 +1,88 @@
+//! The caller's slips: found before anything is sent, and changing nothing.
+
+use alloc::string::String;
+use core::fmt;
+
+/// What a caller asked for and cannot have. Nothing was sent, and no state has changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// An octet that would end the line or the argument: CR, LF, NUL, another control character, or a misplaced space.
+    Forbidden {
+        /// What was being said, such as `"forward-path"`.
+        what: &'static str,
+        /// The octet.
+        octet: u8,
+    },
+    /// Something that must not be empty.
+    Empty {
+        /// What was being said.
+        what: &'static str,
+    },
+    /// Longer than RFC 5321 section 4.5.3.1 allows.
+    TooLong {
+        /// What was being said.
+        what: &'static str,
+        /// The limit in octets.
+        limit: usize,
+    },
+    /// Not of the form that its RFC gives.
+    Malformed {
+        /// What was being said.
+        what: &'static str,
+    },
+    /// A command that has a method of its own, because the machine must know about it.
+    HasItsOwnMethod {
+        /// The verb.
+        verb: String,
+    },
+    /// The server did not offer the extension that this needs.
+    NotOffered {
+        /// The EHLO keyword.
+        extension: &'static str,
+    },
+    /// The session is not ready yet, or QUIT was said, or it has failed.
+    NotOpen,
+    /// A transaction without a recipient.
+    NoRecipients,
+    /// A bare CR or LF in a message whose line endings are to be checked ([`crate::body::LineEndings::Strict`]).
+    BareLineEnding,
+    /// A duration of zero, or one beyond a day.
+    Duration {
+        /// The limit it was meant for.
+        what: &'static str,
+    },
+    /// The credentials cannot be used with any mechanism, or not with this one.
+    Credentials {
+        /// Why not.
+        why: String,
+    },
+    /// The TLS settings cannot be used.
+    Tls {
+        /// Why not.
+        why: String,
+    },
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden { what, octet } => write!(f, "{what} must not contain \"{}\"", octet.escape_ascii()),
+            Self::Empty { what } => write!(f, "{what} must not be empty"),
+            Self::TooLong { what, limit } => write!(f, "{what} is longer than {limit} octets"),
+            Self::Malformed { what } => write!(f, "malformed {what}"),
+            Self::HasItsOwnMethod { verb } => {
+                write!(f, "{verb} is not an arbitrary command: it has a method of its own")
+            }
+            Self::NotOffered { extension } => write!(f, "this needs {extension}, which the server does not offer"),
+            Self::NotOpen => f.write_str("the session is not open for commands"),
+            Self::NoRecipients => f.write_str("a message needs at least one recipient"),
+            Self::BareLineEnding => f.write_str("the message contains a bare CR or LF"),
+            Self::Duration { what } => write!(f, "the {what} limit must be more than zero and at most a day"),
+            Self::Credentials { why } => write!(f, "the credentials cannot be used: {why}"),
+            Self::Tls { why } => write!(f, "the TLS settings cannot be used: {why}"),
+        }
+    }
+}
+
+impl core::error::Error for Misuse {}

@@ -1,0 +1,69 @@
+//! The three digits at the head of a reply (RFC 5321 section 4.2.1).
+
+use core::fmt;
+
+/// A reply code, 200 to 599.
+///
+/// RFC 5321 gives the second digit two meanings at most and asks clients to decide by the first alone; codes that no
+/// RFC lists are lawful, so this is a number and not a closed list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(u16);
+
+impl Code {
+    /// `220`, the greeting and the answer to STARTTLS.
+    pub const READY: Self = Self(220);
+    /// `221`, the answer to QUIT.
+    pub const CLOSING: Self = Self(221);
+    /// `235`, authentication succeeded (RFC 4954 section 6).
+    pub const AUTHENTICATED: Self = Self(235);
+    /// `250`, done.
+    pub const OK: Self = Self(250);
+    /// `334`, a SASL challenge (RFC 4954 section 4).
+    pub const CHALLENGE: Self = Self(334);
+    /// `354`, start mail input.
+    pub const START_MAIL: Self = Self(354);
+    /// `421`, the service is closing the channel; lawful at any moment (RFC 5321 section 3.8).
+    pub const SERVICE_CLOSING: Self = Self(421);
+
+    /// The code of this number, if it is one: 200 to 599.
+    pub const fn new(number: u16) -> Option<Self> {
+        if number >= 200 && number <= 599 { Some(Self(number)) } else { None }
+    }
+
+    /// The number, 200 to 599.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// 2yz: the command was done.
+    pub const fn is_positive(self) -> bool {
+        self.0 / 100 == 2
+    }
+
+    /// 3yz: the server waits for more.
+    pub const fn is_intermediate(self) -> bool {
+        self.0 / 100 == 3
+    }
+
+    /// 4yz: not done, worth another try later.
+    pub const fn is_transient(self) -> bool {
+        self.0 / 100 == 4
+    }
+
+    /// 5yz: not done, and not to be repeated as it is.
+    pub const fn is_permanent(self) -> bool {
+        self.0 / 100 == 5
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Code({})", self.0)
+    }
+}
