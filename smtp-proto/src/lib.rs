@@ -5,4 +5,6 @@
 
 extern crate alloc;
 
+pub mod sasl;
+
 pub use proxy_proto::{Deadline, Instant, Machine, Phase, Secret};
