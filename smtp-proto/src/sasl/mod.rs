@@ -91,6 +91,10 @@ mod exchange;
 mod login;
 mod name;
 mod plain;
+#[cfg(feature = "scram")]
+mod prepare;
+#[cfg(feature = "scram")]
+mod scram;
 mod select;
 pub mod server;
 
@@ -98,6 +102,10 @@ pub use channel::{BindingKind, Channel, ChannelBinding};
 pub use credentials::Credentials;
 pub use error::{Error, Misuse};
 pub use name::{InvalidName, MAX_NAME, MechanismName};
+#[cfg(feature = "scram")]
+pub use prepare::prepare;
+#[cfg(feature = "scram")]
+pub use scram::ScramHash;
 pub use select::{Allowed, SelectionError, select};
 
 /// The most octets in one message, decoded: what fits into the 12288 octets of base64 that RFC 4954 section 4 asks for.
@@ -165,8 +173,19 @@ pub fn start(
         }
         #[cfg(feature = "cram-md5")]
         (MechanismName::CramMd5, Proof::Password { user, password }) => Box::new(cram_md5::start(user, password)?),
+        #[cfg(feature = "scram")]
+        (_, Proof::Password { user, password }) => {
+            Box::new(scram::client::start(name, authzid, user, password, channel, text(nonce))?)
+        }
         _ => return Err(Misuse::Unavailable(name.clone())),
     })
+}
+
+/// A nonce as text, for the mechanisms that send theirs so: 32 characters of base64, which has neither comma nor quote.
+#[cfg(feature = "scram")]
+fn text(nonce: Nonce) -> alloc::string::String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(nonce)
 }
 
 #[cfg(test)]
