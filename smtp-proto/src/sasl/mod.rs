@@ -88,11 +88,14 @@ mod cram_md5;
 mod credentials;
 mod error;
 mod exchange;
+mod external;
 mod login;
 mod name;
+mod oauth;
 mod plain;
 #[cfg(feature = "scram")]
 mod prepare;
+mod saslname;
 #[cfg(feature = "scram")]
 mod scram;
 mod select;
@@ -170,6 +173,14 @@ pub fn start(
         (MechanismName::Plain, Proof::Password { user, password }) => Box::new(plain::start(authzid, user, password)?),
         (MechanismName::Login, Proof::Password { user, password }) => {
             Box::new(login::start(user, password, credentials.login_inline)?)
+        }
+        (MechanismName::External, _) => Box::new(external::external(authzid.unwrap_or_default())?),
+        (MechanismName::Anonymous, Proof::Anonymous { trace }) => Box::new(external::anonymous(trace)?),
+        (MechanismName::OAuthBearer, Proof::Token { user, token }) => {
+            Box::new(oauth::bearer(authzid.unwrap_or(user), token, host, credentials.port)?)
+        }
+        (MechanismName::XOAuth2, Proof::Token { user, token }) => {
+            Box::new(oauth::xoauth2(authzid.unwrap_or(user), token)?)
         }
         #[cfg(feature = "cram-md5")]
         (MechanismName::CramMd5, Proof::Password { user, password }) => Box::new(cram_md5::start(user, password)?),

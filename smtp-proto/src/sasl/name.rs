@@ -138,7 +138,8 @@ impl MechanismName {
         match self {
             Self::CramMd5 => cfg!(feature = "cram-md5"),
             name if name.is_scram() => cfg!(feature = "scram"),
-            name => matches!(name, Self::Plain | Self::Login),
+            Self::DigestMd5 | Self::Ntlm | Self::Other(_) => false,
+            _ => true,
         }
     }
 }

@@ -10,8 +10,9 @@ use alloc::vec::Vec;
 use proxy_proto::Secret;
 
 use super::super::exchange::{Answer, Exchange, Steps};
+use super::super::saslname::escape;
 use super::super::{Channel, Error, Event, MechanismName, Misuse, prepare};
-use super::{Attributes, ScramHash, decode, encode, escape, is_nonce, iterations, text};
+use super::{Attributes, ScramHash, decode, encode, is_nonce, iterations, text};
 
 pub(in super::super) struct Scram {
     name: MechanismName,

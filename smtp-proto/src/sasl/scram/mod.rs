@@ -93,35 +93,6 @@ pub(super) fn password(password: &Secret) -> Result<Secret, Misuse> {
     prepare(text, "password").map(Secret::from)
 }
 
-/// `=` and `,` are what separates, so names say `=3D` and `=2C` (RFC 5802 section 5.1).
-pub(super) fn escape(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for c in name.chars() {
-        match c {
-            '=' => escaped.push_str("=3D"),
-            ',' => escaped.push_str("=2C"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-/// The inverse of [`escape`]; nothing else may follow an equals sign.
-pub(super) fn unescape(name: &str) -> Result<String, Error> {
-    let mut parts = name.split('=');
-    let mut plain = String::from(parts.next().unwrap_or_default());
-    for part in parts {
-        let (c, rest) = match (part.strip_prefix("3D"), part.strip_prefix("2C")) {
-            (Some(rest), _) => ('=', rest),
-            (_, Some(rest)) => (',', rest),
-            _ => return Err(Error::Syntax("a name says =3D and =2C")),
-        };
-        plain.push(c);
-        plain.push_str(rest);
-    }
-    Ok(plain)
-}
-
 /// Whether it is the `printable` of RFC 5802 section 7, and not empty: what a nonce is made of.
 pub(super) fn is_nonce(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b',')
@@ -201,15 +172,6 @@ pub(super) fn text(message: &[u8]) -> Result<&str, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_escaped_and_back() {
-        assert_eq!(escape("a=b,c"), "a=3Db=2Cc");
-        assert_eq!(unescape("a=3Db=2Cc").as_deref(), Ok("a=b,c"));
-        for bad in ["a=", "a=3", "a=41", "=3d"] {
-            assert!(unescape(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn iteration_counts_are_bounded() {

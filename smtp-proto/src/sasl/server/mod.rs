@@ -40,6 +40,7 @@ use super::{Channel, Error, MechanismName, Misuse, Nonce};
 mod cram_md5;
 mod exchange;
 mod login;
+mod oauth;
 mod plain;
 #[cfg(feature = "scram")]
 mod scram;
@@ -132,7 +133,8 @@ pub const fn is_available(name: &MechanismName) -> bool {
     match name {
         MechanismName::CramMd5 => cfg!(feature = "cram-md5"),
         name if name.is_scram() => cfg!(feature = "scram"),
-        name => matches!(name, MechanismName::Plain | MechanismName::Login),
+        MechanismName::Plain | MechanismName::Login | MechanismName::OAuthBearer | MechanismName::XOAuth2 => true,
+        _ => false,
     }
 }
 
@@ -149,6 +151,7 @@ pub fn start(name: &MechanismName, channel: &Channel, host: &str, nonce: Nonce) 
     Ok(match name {
         MechanismName::Plain => Box::new(plain::start()),
         MechanismName::Login => Box::new(login::start()),
+        MechanismName::OAuthBearer | MechanismName::XOAuth2 => Box::new(oauth::start(name)),
         #[cfg(feature = "cram-md5")]
         MechanismName::CramMd5 => Box::new(cram_md5::start(host, nonce)?),
         #[cfg(feature = "scram")]

@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 
 use proxy_proto::Secret;
 
-use super::super::scram::{Attributes, ScramHash, decode, encode, is_nonce, password, text, unescape};
+use super::super::saslname;
+use super::super::scram::{Attributes, ScramHash, decode, encode, is_nonce, password, text};
 use super::super::{Channel, MAX_ITERATIONS, MIN_ITERATIONS, prepare};
 use super::exchange::{Exchange, Next, Steps};
 use super::{Answer, Error, Event, MechanismName, Misuse, Nonce};
@@ -175,19 +176,14 @@ impl Scram {
             ("y" | "n", _) => &[],
             _ => return Err(Error::Syntax("gs2 header")),
         };
-        self.authzid = match authzid.strip_prefix("a=") {
-            Some("") => return Err(Error::Syntax("gs2 header")),
-            Some(id) => Some(unescape(id)?),
-            None if authzid.is_empty() => None,
-            None => return Err(Error::Syntax("gs2 header")),
-        };
+        self.authzid = saslname::authzid(authzid)?;
         let header = &message.as_bytes()[..message.len() - bare.len()];
         self.binding = [header, data].concat();
         let [user, nonce] = Attributes::parse(bare)?.leading(b"nr")?;
         if !is_nonce(nonce) {
             return Err(Error::Syntax("nonce"));
         }
-        let unprepared = unescape(user)?;
+        let unprepared = saslname::unescape(user)?;
         self.user = prepare(&unprepared, "user name").map_err(|_| Error::Syntax("user name"))?;
         self.nonce.insert_str(0, nonce);
         self.client_first_bare = bare.into();
