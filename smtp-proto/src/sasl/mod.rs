@@ -86,6 +86,8 @@ mod channel;
 #[cfg(feature = "cram-md5")]
 mod cram_md5;
 mod credentials;
+#[cfg(feature = "digest-md5")]
+mod digest_md5;
 mod error;
 mod exchange;
 mod external;
@@ -119,6 +121,10 @@ pub const MIN_ITERATIONS: u32 = 4096;
 
 /// The most iterations that SCRAM may ask for: about a second of work, which is all that a hostile server gets.
 pub const MAX_ITERATIONS: u32 = 1_000_000;
+
+/// The service in names of DIGEST-MD5 (`smtp/mail.example`), as registered for GSSAPI and SASL.
+#[cfg(feature = "digest-md5")]
+const SERVICE: &str = "smtp";
 
 /// Random octets, fresh for each exchange, from the caller's source of randomness; there is none in here.
 pub type Nonce = [u8; 24];
@@ -184,6 +190,11 @@ pub fn start(
         }
         #[cfg(feature = "cram-md5")]
         (MechanismName::CramMd5, Proof::Password { user, password }) => Box::new(cram_md5::start(user, password)?),
+        #[cfg(feature = "digest-md5")]
+        (MechanismName::DigestMd5, Proof::Password { user, password }) => {
+            let realm = credentials.domain.as_deref();
+            Box::new(digest_md5::start(user, password, authzid, realm, SERVICE, host, text(nonce))?)
+        }
         #[cfg(feature = "scram")]
         (_, Proof::Password { user, password }) => {
             Box::new(scram::client::start(name, authzid, user, password, channel, text(nonce))?)
@@ -193,7 +204,7 @@ pub fn start(
 }
 
 /// A nonce as text, for the mechanisms that send theirs so: 32 characters of base64, which has neither comma nor quote.
-#[cfg(feature = "scram")]
+#[cfg(any(feature = "digest-md5", feature = "scram"))]
 fn text(nonce: Nonce) -> alloc::string::String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(nonce)
