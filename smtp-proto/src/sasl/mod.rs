@@ -93,6 +93,8 @@ mod exchange;
 mod external;
 mod login;
 mod name;
+#[cfg(feature = "ntlm")]
+mod ntlm;
 mod oauth;
 mod plain;
 #[cfg(feature = "scram")]
@@ -194,6 +196,11 @@ pub fn start(
         (MechanismName::DigestMd5, Proof::Password { user, password }) => {
             let realm = credentials.domain.as_deref();
             Box::new(digest_md5::start(user, password, authzid, realm, SERVICE, host, text(nonce))?)
+        }
+        #[cfg(feature = "ntlm")]
+        (MechanismName::Ntlm, _) => {
+            let [a, b, c, d, e, f, g, h, ..] = nonce;
+            Box::new(ntlm::start(credentials, channel, host, [a, b, c, d, e, f, g, h])?)
         }
         #[cfg(feature = "scram")]
         (_, Proof::Password { user, password }) => {

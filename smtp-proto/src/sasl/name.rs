@@ -139,7 +139,8 @@ impl MechanismName {
             Self::CramMd5 => cfg!(feature = "cram-md5"),
             name if name.is_scram() => cfg!(feature = "scram"),
             Self::DigestMd5 => cfg!(feature = "digest-md5"),
-            Self::Ntlm | Self::Other(_) => false,
+            Self::Ntlm => cfg!(feature = "ntlm"),
+            Self::Other(_) => false,
             _ => true,
         }
     }
