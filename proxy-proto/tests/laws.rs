@@ -109,6 +109,10 @@ fn a_proxy_that_says_nothing_is_given_up_within_the_limit() {
         assert_eq!((error.kind(), error.phase()), (&Kind::TimedOut, deadline.watching), "{name}");
         assert_eq!(tunnel.expire(Instant::EPOCH), Err(error.clone()));
         assert_eq!(tunnel.receive(NOW, &mut &b"\x05"[..]), Err(error));
+        let mut unspoken = make();
+        unspoken.expire(NOW).expect("the clock starts here");
+        unspoken.expire(deadline.at).expect_err("too late");
+        assert!(!unspoken.transmit(deadline.at, &mut Vec::new()), "{name}: who has given up says nothing more");
         let before = make();
         assert!(format!("{before:?}").len() < 200, "Debug tells the phase and no contents");
     }
@@ -214,6 +218,24 @@ fn an_answer_out_of_turn_changes_nothing() {
         nonsense_http(accept);
     });
     assert_eq!(trace.output, b"HTTP/1.1 200 Connection established\r\n\r\n");
+}
+
+#[test]
+fn the_owners_time_to_answer_is_not_the_clients() {
+    let limit = Limits::default().handshake;
+    let later = NOW.after(limit * 10);
+    let mut accept = accept5(socks5::Admission::Password);
+    let mut input = &b"\x05\x01\x02\x01\x01a\x01b\x05"[..];
+    assert!(matches!(accept.receive(NOW, &mut input), Ok(Some(_))));
+    assert_eq!((accept.deadline(), accept.expire(later)), (None, Ok(())));
+    accept.admit().expect("asked");
+    assert_eq!(accept.receive(later, &mut input), Ok(None));
+    assert_eq!(accept.deadline().map(|deadline| deadline.at), Some(later.after(limit)));
+    let mut accept = accept_http();
+    assert!(matches!(accept.receive(NOW, &mut &b"CONNECT mx:25 HTTP/1.1\r\n\r\n"[..]), Ok(Some(_))));
+    accept.challenge(&["Basic"], true).expect("asked");
+    accept.transmit(later, &mut Vec::new());
+    assert_eq!(accept.deadline().map(|deadline| deadline.at), Some(later.after(limit)));
 }
 
 #[test]
