@@ -7,7 +7,6 @@ import ssl
 
 import messages
 from dovecot import MECHANISMS, PASSWORD, USER, token
-from postfix import Mailbox
 from scripted import Peer, Server, after, ehlo, endless, part_of_body, polite
 from suite import Context, Group
 

@@ -149,9 +149,12 @@ def _(context: Context):
             "--client-cert", ca.client_cert, "--client-key", ca.client_key)
 
 
-@group.each("a client certificate, demanded and not given: 76")
+@group.each("a client certificate, demanded and not given: 75")
 def _(context: Context):
-    context.send(url(context, "mutual"), "--security", "starttls", *trust(context), expect=76)
+    # Postfix completes the handshake and refuses by a 421 to EHLO, in every version of TLS.
+    ran = context.send(url(context, "mutual"), "--security", "starttls", *trust(context), expect=75)
+    check(ran, ran.report["error"]["kind"] == "refused", "another kind")
+    check(ran, "client certificate" in ran.report["error"]["text"], "the server's words are lost")
 
 
 # Authentication
@@ -287,8 +290,8 @@ def _(context: Context):
 @group.each("message built from --subject and --body")
 def _(context: Context):
     mailbox = context.bed.postfix.mailbox()
-    context.send(url(context, "clear"), "--security", "none", "--subject", "Grüße", "--body", "Guten Tag.\n.\n", expect=0,
-                 to=mailbox.address)
+    context.send(url(context, "clear"), "--security", "none", "--subject", "Grüße", "--body", "Guten Tag.\n.\n",
+                 expect=0, to=mailbox.address)
     message = email.message_from_bytes(mailbox.delivered()[0], policy=email.policy.default)
     found = message["Subject"], message["From"], message["To"], message.get_body().get_content().rstrip()
     assert found == ("Grüße", "alice@example.org", mailbox.address, "Guten Tag.\n."), f"built as {found}"

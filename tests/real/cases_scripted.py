@@ -4,8 +4,10 @@ import base64
 import re
 
 import messages
+import ports
+from command import leaks
 from dovecot import PASSWORD, USER
-from scripted import Peer, Server, after, ehlo, endless, late, part_of_body, polite
+from scripted import Peer, Server, after, all_of, ehlo, endless, late, part_of_body, polite
 from suite import Context, Group, check
 
 group = Group("scripted")
@@ -60,9 +62,10 @@ def accepted(name: str, *args, **steps):
             check(ran, len(server.peers) == 1, f"{len(server.peers)} connections")
 
 
-def refused(name: str, expect: int | tuple[int, ...], kinds: tuple[str, ...], where: str | None = None, args: tuple = (), **steps):
+def refused(name: str, expect: int | tuple[int, ...], kinds: tuple[str, ...], where: str | None = None,
+            args: tuple = (), **steps):
     """A case in which the dialogue must end, with nothing of a message having gone out."""
-    @group.each(f"{name}: {' or '.join(map(str, expect)) if isinstance(expect, tuple) else expect}")
+    @group.each(f"{name}: {expect}")
     def _(context: Context):
         with Server(polite(**steps), context.bed.ca) as server:
             ran = talk_to(context, server, *(args or CLEAR), expect=expect, **SECRET)
@@ -79,7 +82,8 @@ accepted("greeting without text", greeting=b"220\r\n")
 accepted("greeting without text, with a space", greeting=b"220 \r\n")
 accepted("greeting of several lines", greeting=b"220-one\r\n220-\r\n220 three\r\n")
 accepted("greeting of several lines, the last without text", greeting=b"220-one\r\n220-two\r\n220\r\n")
-accepted("greeting in three pieces", greeting=after(b"22", lambda peer: late(0.2, b"0 ser")(peer) or late(0.2, b"ver\r\n")(peer)))
+accepted("greeting in three pieces",
+         greeting=all_of(after(b"22", late(0.2, b"0 ser")), late(0.2, b"ver\r\n")))
 # Not in the table of exit statuses: a 5xx here is read as "refused for good", as it is anywhere else; so is the 4xx.
 refused("greeting 554", 65, ("refused",), "greeting", greeting=b"554 5.3.2 no service here\r\n")
 refused("greeting 421", 75, ("refused",), "greeting", greeting=after(b"421 4.3.2 too busy\r\n", Peer.hang_up_and_drain))
@@ -111,9 +115,11 @@ LF = {name: reply.replace(b"\r\n", b"\n") for name, reply in {
     "rcpt": b"250 ok\r\n", "data": b"354 go\r\n", "message": b"250 ok\r\n", "quit": b"221 bye\r\n"}.items()}
 
 accepted("replies with LF only", **LF)
-accepted("replies in Latin-1", greeting="220 grüß Gott\r\n".encode("latin-1"), message="250 angenommen für später\r\n".encode("latin-1"))
+accepted("replies in Latin-1", greeting="220 grüß Gott\r\n".encode("latin-1"),
+         message="250 angenommen für später\r\n".encode("latin-1"))
 accepted("replies without text", mail=b"250\r\n", rcpt=b"250\r\n", data=b"354\r\n", message=b"250\r\n", quit=b"221\r\n")
-accepted("reply of 200 lines", message=b"".join(b"250-2.0.0 line %d\r\n" % n for n in range(199)) + b"250 2.0.0 done\r\n")
+accepted("reply of 200 lines",
+         message=b"".join(b"250-2.0.0 line %d\r\n" % n for n in range(199)) + b"250 2.0.0 done\r\n")
 accepted("reply line of 2000 octets", message=b"250 2.0.0 " + b"x" * 1988 + b"\r\n")
 accepted("other codes of success", mail=b"251 ok\r\n", rcpt=b"252 cannot verify\r\n", message=b"299 ok\r\n")
 accepted("no reply to QUIT", quit=Peer.drop)
@@ -143,8 +149,8 @@ for code in (b"500", b"502"):
             ran = talk_to(context, server, *CLEAR, expect=0)
             check(ran, server.verbs[:3] == ["EHLO", "HELO", "MAIL"], f"heard {server.verbs}")
 
-refused("EHLO refused with 502, and STARTTLS wanted", 76, ("tls", "protocol"), args=("--security", "starttls"),
-        ehlo=b"502 5.5.1 not implemented\r\n")
+refused("EHLO refused with 502, and STARTTLS wanted", 76, ("tls", "protocol", "refused"),
+        args=("--security", "starttls"), ehlo=b"502 5.5.1 not implemented\r\n")
 refused("EHLO refused with 502, and credentials given", 77, ("auth",), args=(*CLEAR, *LOGIN),
         ehlo=b"502 5.5.1 not implemented\r\n")
 refused("EHLO 421", 75, ("refused",), "EHLO", ehlo=after(b"421 4.3.2 shutting down\r\n", Peer.hang_up_and_drain))
@@ -164,8 +170,10 @@ starttls("STARTTLS stripped", 76, ("tls", "protocol"), ehlo=ehlo("AUTH PLAIN LOG
 # Both "try later: 4xx" and "STARTTLS was required and not to be had" describe it.
 starttls("STARTTLS refused with 454", (75, 76), ("tls", "refused"), starttls=b"454 4.7.0 not available\r\n")
 starttls("STARTTLS refused with 502", 76, ("tls", "refused", "protocol"), starttls=b"502 5.5.1 not implemented\r\n")
-starttls("STARTTLS, then no TLS", 76, ("tls", "protocol"), starttls=after(b"220 go on\r\n", lambda peer: (peer.read(), peer.say(b"250 what?\r\n"), peer.stall())))
-starttls("STARTTLS, then the connection is lost", 75, ("closed", "tls"), starttls=after(b"220 go on\r\n", lambda peer: (peer.read(), peer.drop())))
+starttls("STARTTLS, then no TLS", 76, ("tls", "protocol"),
+         starttls=all_of(b"220 go on\r\n", Peer.read, b"250 what?\r\n", Peer.stall))
+starttls("STARTTLS, then the connection is lost", 75, ("closed", "tls"),
+         starttls=all_of(b"220 go on\r\n", Peer.read, Peer.drop))
 
 
 @group.each("auto and starttls: nothing is said in clear but EHLO, STARTTLS and QUIT")
@@ -173,7 +181,8 @@ def _(context: Context):
     offer = ehlo("STARTTLS", "AUTH PLAIN LOGIN")
     with Server(polite(ehlo=offer, secured=ehlo("AUTH PLAIN")), context.bed.ca) as server:
         for mode in ("auto", "starttls"):
-            ran = talk_to(context, server, "--security", mode, "--ca", context.bed.ca.other, *LOGIN, expect=76, **SECRET)
+            ran = talk_to(context, server, "--security", mode, "--ca", context.bed.ca.other, *LOGIN, expect=76,
+                          **SECRET)
             kind(ran, "tls")
         check(ran, set(server.verbs) <= {"EHLO", "STARTTLS", "QUIT"}, f"heard {server.verbs}")
 
@@ -181,8 +190,7 @@ def _(context: Context):
 # Authentication
 
 def never_heard(ran, server: Server):
-    forms = [PASSWORD.encode(), *(base64.b64encode(form) for form in (PASSWORD.encode(), f"\0{USER}\0{PASSWORD}".encode()))]
-    check(ran, not any(form.rstrip(b"=") in server.heard for form in forms), "the password was on the wire")
+    check(ran, not leaks(PASSWORD, server.heard), "the password was on the wire")
 
 
 @group.each("credentials given, AUTH not offered: 77")
@@ -217,7 +225,8 @@ def echo(peer: Peer):
     """A server that repeats the secret, as it came and decoded."""
     said = bytes(peer.heard).split()[-1]
     plain = base64.b64decode(said).replace(b"\0", b" ")
-    peer.say(b"535-5.7.8 " + said + b"\r\n535-5.7.8 " + plain + b"\r\n535 5.7.8 wrong password: " + PASSWORD.encode() + b"\r\n")
+    peer.say(b"535-5.7.8 " + said + b"\r\n535-5.7.8 " + plain + b"\r\n"
+             b"535 5.7.8 wrong password: " + PASSWORD.encode() + b"\r\n")
 
 
 @group.each("AUTH PLAIN, the server echoes the password: 77, in no output")
@@ -227,8 +236,8 @@ def _(context: Context):
                       expect=77, **SECRET)
         kind(ran, "auth")
         phase(ran, "AUTH")
-        ran = context.smtp("send", "--runtime", context.runtime, "--server", server.url, "--security", "implicit", "--ca",
-                           context.bed.ca.root, *LOGIN, "--from", USER, "--to", USER, **SECRET)
+        ran = context.smtp("send", "--runtime", context.runtime, "--server", server.url, "--security", "implicit",
+                           "--ca", context.bed.ca.root, *LOGIN, "--from", USER, "--to", USER, **SECRET)
         check(ran, ran.status == 77, "not 77 without --json")
 
 
@@ -246,17 +255,19 @@ for offer in (("AUTH=LOGIN",), ("AUTH=LOGIN PLAIN", "AUTH LOGIN"), ("auth login"
     @group.each(f"250 {offer[0]}")
     def _(context: Context, offer=offer):
         with Server(polite(ehlo=ehlo(*offer), auth=login_dialogue)) as server:
-            ran = talk_to(context, server, *CLEAR, *LOGIN, "--auth", "LOGIN", "--danger-allow-clear-text-auth", expect=0, **SECRET)
+            ran = talk_to(context, server, *CLEAR, *LOGIN, "--auth", "LOGIN", "--danger-allow-clear-text-auth",
+                          expect=0, **SECRET)
             check(ran, ran.report["authentication"]["mechanism"] == "LOGIN", "not LOGIN")
             check(ran, server.peers[0].said == PASSWORD.encode(), "another password arrived")
 
 
 for code, expect in [(b"535 5.7.8 wrong", 77), (b"534 5.7.9 too weak", 77), (b"454 4.7.0 try later", 75)]:
     refused(f"AUTH answered with {code[:3].decode()}", expect, ("auth",), "AUTH",
-            args=(*CLEAR, *LOGIN, "--danger-allow-clear-text-auth", "--auth", "PLAIN"), ehlo=ehlo("AUTH PLAIN"), auth=code + b"\r\n")
+            args=(*CLEAR, *LOGIN, "--danger-allow-clear-text-auth", "--auth", "PLAIN"),
+            ehlo=ehlo("AUTH PLAIN"), auth=code + b"\r\n")
 refused("AUTH CRAM-MD5 with a challenge that is no base64", 76, ("protocol", "auth"), "AUTH",
         args=(*CLEAR, *LOGIN), ehlo=ehlo("AUTH CRAM-MD5"),
-        auth=[lambda peer: (peer.say(b"334 ***\r\n"), peer.line(), peer.say(b"501 cancelled\r\n"))])
+        auth=all_of(b"334 ***\r\n", Peer.line, b"501 cancelled\r\n"))
 
 
 # Recipients
@@ -288,12 +299,14 @@ settled("DATA 451", 75, "deferred", "deferred", data=b"451 4.3.0 later\r\n")
 settled("DATA 554", 65, "refused", "refused", data=b"554 5.6.0 no\r\n")
 settled("message 451", 75, "deferred", "deferred", message=b"451 4.3.0 later\r\n")
 settled("message 554", 65, "refused", "refused", message=b"554 5.6.0 no\r\n")
-settled("BDAT 552", 65, "refused", "refused", ehlo=ehlo("PIPELINING", "CHUNKING", "8BITMIME"), bdat=b"552 5.3.4 too big\r\n")
+settled("BDAT 552", 65, "refused", "refused", ehlo=ehlo("PIPELINING", "CHUNKING", "8BITMIME"),
+        bdat=b"552 5.3.4 too big\r\n")
 
 
 @group.each("354 without recipients: a lone dot, 65")
 def _(context: Context):
-    with Server(polite(ehlo=ehlo("PIPELINING", "8BITMIME"), rcpt=b"550 5.1.1 never\r\n", message=b"554 5.5.1 nobody\r\n")) as server:
+    with Server(polite(ehlo=ehlo("PIPELINING", "8BITMIME"), rcpt=b"550 5.1.1 never\r\n",
+                       message=b"554 5.5.1 nobody\r\n")) as server:
         ran = talk_to(context, server, *CLEAR, expect=65, to=["a@example.org", "b@example.org"])
         check(ran, results(ran) == ["refused", "refused"], "other results")
         if "DATA" in server.verbs:
@@ -304,7 +317,8 @@ def _(context: Context):
 @group.each("--lmtp: a reply for each recipient")
 def _(context: Context):
     answers = b"250 2.1.5 taken\r\n452 4.2.2 full\r\n"
-    with Server(polite(ehlo=b"500 5.5.1 this is LMTP\r\n", lhlo=ehlo("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"), message=answers)) as server:
+    offer = ehlo("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")
+    with Server(polite(ehlo=b"500 5.5.1 this is LMTP\r\n", lhlo=offer, message=answers)) as server:
         ran = context.send(server.url, "--lmtp", *CLEAR, "--message", context.file(HELLO), expect=75,
                            to=["a@example.org", "b@example.org"])
         check(ran, server.verbs[0] == "LHLO", f"heard {server.verbs}")
@@ -317,7 +331,8 @@ def _(context: Context):
     replies = [b"250 2.0.0 one\r\n", b"554 5.6.0 not this one\r\n", b"250 2.0.0 three\r\n"]
     with Server(polite(message=replies)) as server:
         files = [context.file(messages.SMALL[name]) for name in ("small", "leading dots", "no final newline")]
-        ran = talk_to(context, server, *CLEAR, *(part for file in files for part in ("--message", file)), expect=65, message=None)
+        options = [part for file in files for part in ("--message", file)]
+        ran = talk_to(context, server, *CLEAR, *options, expect=65, message=None)
         codes = [message["reply"]["code"] for message in ran.report["messages"]]
         check(ran, codes == [250, 554, 250], f"codes {codes}")
         check(ran, len(server.peers) == 1, f"{len(server.peers)} connections")
@@ -406,7 +421,8 @@ def stall(where: str, *args, expect: int = 75, name: str | None = None, **steps)
     @group.each(f"stall, {name or where}: {expect}")
     def _(context: Context):
         with Server(polite(**steps), context.bed.ca) as server:
-            ran = talk_to(context, server, *(args or CLEAR), "--timeout", "2s", "--greeting-timeout", "2s", expect=expect, **SECRET)
+            ran = talk_to(context, server, *(args or CLEAR), "--timeout", "2s", "--greeting-timeout", "2s",
+                          expect=expect, **SECRET)
             kind(ran, "timeout")
             phase(ran, where)
             check(ran, 1.9 < ran.seconds < 8, f"took {ran.seconds:.1f} s")
@@ -417,10 +433,12 @@ def stall(where: str, *args, expect: int = 75, name: str | None = None, **steps)
 stall("greeting", greeting=Peer.stall)
 stall("greeting", name="greeting, half a line", greeting=after(b"220 ser", Peer.stall))
 stall("EHLO", ehlo=Peer.stall)
-stall("EHLO", name="EHLO, half a reply", ehlo=after(b"250-server.example.org\r\n250-SIZE\r\n", Peer.stall))
+stall("EHLO", name="EHLO, half a reply", ehlo=after(b"250-server.example.org\r\n", Peer.stall))
 stall("STARTTLS", "--security", "starttls", ehlo=ehlo("STARTTLS"), starttls=Peer.stall)
-stall("TLS", "--security", "starttls", name="TLS handshake", ehlo=ehlo("STARTTLS"), starttls=after(b"220 go on\r\n", Peer.stall))
-stall("AUTH", *CLEAR, *LOGIN, "--danger-allow-clear-text-auth", "--auth", "PLAIN", ehlo=ehlo("AUTH PLAIN"), auth=Peer.stall)
+stall("TLS", "--security", "starttls", name="TLS handshake",
+      ehlo=ehlo("STARTTLS"), starttls=after(b"220 go on\r\n", Peer.stall))
+stall("AUTH", *CLEAR, *LOGIN, "--danger-allow-clear-text-auth", "--auth", "PLAIN",
+      ehlo=ehlo("AUTH PLAIN"), auth=Peer.stall)
 stall("MAIL", mail=Peer.stall)
 stall("RCPT", rcpt=Peer.stall)
 stall("RCPT", name="RCPT in a group", ehlo=ehlo("PIPELINING"), rcpt=Peer.stall)
@@ -448,14 +466,14 @@ def _(context: Context):
         check(ran, not server.peers, "connected")
 
 
-@group.each("IPv6")
-def _(context: Context):
-    with Server(polite(), host="::1") as server:
-        ran = talk_to(context, server, *CLEAR, expect=0)
-        check(ran, ran.report["server"]["host"].strip("[]") == "::1", "another host")
+if ports.ipv6():
+    @group.each("IPv6")
+    def _(context: Context):
+        with Server(polite(), host="::1") as server:
+            ran = talk_to(context, server, *CLEAR, expect=0)
+            check(ran, ran.report["server"]["host"].strip("[]") == "::1", "another host")
 
-
-@group.each("implicit TLS, by an IPv6 address in the certificate")
-def _(context: Context):
-    with Server(polite(implicit_tls=True), context.bed.ca, host="::1") as server:
-        talk_to(context, server, "--security", "implicit", "--ca", context.bed.ca.root, expect=0)
+    @group.each("implicit TLS, by an IPv6 address in the certificate")
+    def _(context: Context):
+        with Server(polite(implicit_tls=True), context.bed.ca, host="::1") as server:
+            talk_to(context, server, "--security", "implicit", "--ca", context.bed.ca.root, expect=0)

@@ -62,7 +62,8 @@ def stored(sent: bytes) -> bytes:
 
 
 # In this order, once each, and nothing else.
-TRACE = re.compile(rb"Return-Path: <[^\n]*>\nX-Original-To: [^\n]+\nDelivered-To: [^\n]+\nReceived: [^\n]+\n(?:[ \t][^\n]*\n)+")
+TRACE = re.compile(rb"Return-Path: <[^\n]*>\nX-Original-To: [^\n]+\nDelivered-To: [^\n]+\n"
+                   rb"Received: [^\n]+\n(?:[ \t][^\n]*\n)+")
 
 
 def without_trace(delivered: bytes) -> bytes:

@@ -14,6 +14,15 @@ def free(count: int, host: str = "127.0.0.1") -> list[int]:
     return ports
 
 
+def ipv6() -> bool:
+    """Whether this machine has the loopback address of IPv6."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        return True
+    except OSError:
+        return False
+
+
 @contextlib.contextmanager
 def closed():
     """A port that refuses connections: held, so that nobody takes it meanwhile, but not listening."""

@@ -174,15 +174,18 @@ def ehlo(*extensions: str) -> bytes:
 def polite(implicit_tls: bool = False, **steps):
     """A conversation in which every step is answered well, but for those that are given.
 
-    A step is the octets to say or what to do with the peer: `greeting`, a verb in lower case, `message` for what is said
-    to the final dot, `body` for what is done instead of reading one, `secured` for the EHLO reply under TLS.
+    A step is the octets to say or what to do with the peer: `greeting`, a verb in lower case, `message` for what is
+    said to the final dot, `body` for what is done instead of reading one, `secured` for the EHLO reply under TLS.
     A list is used up one by one; its last entry stays.
     """
-    steps = {"greeting": b"220 server.example.org ESMTP\r\n", "ehlo": ehlo("8BITMIME"), "helo": b"250 server.example.org\r\n",
-             "mail": b"250 2.1.0 ok\r\n", "rcpt": b"250 2.1.5 ok\r\n", "data": b"354 go on\r\n", "rset": b"250 2.0.0 ok\r\n",
+    steps = {"greeting": b"220 server.example.org ESMTP\r\n",
+             "ehlo": ehlo("8BITMIME"), "helo": b"250 server.example.org\r\n",
+             "mail": b"250 2.1.0 ok\r\n", "rcpt": b"250 2.1.5 ok\r\n", "data": b"354 go on\r\n",
+             "rset": b"250 2.0.0 ok\r\n",
              "body": Peer.until_dot, "message": b"250 2.0.0 taken\r\n", "bdat": b"250 2.0.0 taken\r\n",
              "noop": b"250 2.0.0 ok\r\n", "starttls": b"220 2.0.0 go on\r\n",
-             "auth": b"235 2.7.0 welcome\r\n", "quit": b"221 2.0.0 bye\r\n", "unknown": b"500 5.5.1 what?\r\n"} | steps
+             "auth": b"235 2.7.0 welcome\r\n", "quit": b"221 2.0.0 bye\r\n",
+             "unknown": b"500 5.5.1 what?\r\n"} | steps
     steps["lhlo"] = steps.get("lhlo", steps["ehlo"])
 
     def talk(peer: Peer):
@@ -226,12 +229,17 @@ def polite(implicit_tls: bool = False, **steps):
     return talk
 
 
+def all_of(*parts):
+    """A step of several: octets are said, what can be called is done."""
+    def act(peer: Peer):
+        for part in parts:
+            part(peer) if callable(part) else peer.say(part)
+    return act
+
+
 def after(octets: bytes, act):
     """A step: says something, then does something."""
-    def both(peer: Peer):
-        peer.say(octets)
-        act(peer)
-    return both
+    return all_of(octets, act)
 
 
 def late(seconds: float, octets: bytes):

@@ -6,7 +6,7 @@ RESULTS = {"accepted", "refused", "deferred", "unknown", "not-sent"}
 STATUSES = {0, 64, 65, 66, 68, 69, 74, 75, 76, 77}
 
 # Which outcomes an exit status can go with.
-FITTING = {0: {"delivered", "partial", "validated"}, 65: {"refused", "partial", "failed"}, 74: {"unknown", "partial"},
+FITTING = {0: {"delivered", "validated"}, 65: {"refused", "partial", "failed"}, 74: {"unknown", "partial"},
            75: {"deferred", "partial", "failed"}}
 
 nullable = lambda inner: lambda value: value is None or fits(inner, value)
@@ -74,8 +74,12 @@ def complaints(report, status: int) -> list[str]:
         found.append("success with an error")
     if status in (64, 66, 68, 69, 74, 76, 77) and report["error"] is None:
         found.append("failure without an error")
-    if status == 0 and report["security"]["mode"] != "none" and not (report["security"]["tls"] and report["security"]["cipher"]):
-        found.append("TLS without its version and cipher")
+    if status == 0:
+        server, security = report["server"], report["security"]
+        if not (server and server["address"] and security and report["authentication"]):
+            return [*found, "success without the server's address, security or authentication"]
+        if security["mode"] != "none" and not (security["tls"] and security["cipher"]):
+            found.append("TLS without its version and cipher")
     if report["outcome"] == "delivered" and not all(
             recipient["result"] == "accepted" for message in report["messages"] for recipient in message["recipients"]):
         found.append("delivered, and a recipient is not accepted")
