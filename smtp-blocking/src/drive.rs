@@ -158,8 +158,11 @@ impl<S: Transport> Drive<S> {
             match room.and_then(|_| self.stream.write(write)) {
                 Ok(0) => return,
                 Ok(n) => self.connection.sent(n),
-                Err(error) if later(error).is_ok() => {}
-                Err(_) => return,
+                Err(error) => {
+                    if later(error).is_err() {
+                        return;
+                    }
+                }
             }
         }
     }
