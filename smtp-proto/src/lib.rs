@@ -10,6 +10,7 @@ pub mod command;
 pub mod extension;
 mod misuse;
 pub mod reply;
+pub mod sasl;
 
 pub use misuse::Misuse;
 pub use proxy_proto::{Deadline, Instant, Machine, Phase, Secret};

@@ -1,0 +1,200 @@
+//! The server side of the mechanisms: it asks its owner for a verdict or for what is stored of a user.
+//!
+//! The rules of this room: it stores no users and grants nothing by itself. A wrong password is not an error but the event
+//! [`Event::Refused`]; an error is a client that does not speak the mechanism. Either way the reply is the owner's to give.
+//!
+//! # How it uses the contract
+//!
+//! - [`transmit`](Machine::transmit) appends the next challenge and says whether there is one, were it empty. An initial
+//!   response in the AUTH command is received without asking for the first challenge.
+//! - [`receive`](Machine::receive) is called once a response, with all of it, and takes all of it. Its event is a question
+//!   ([`Event::Verify`], [`Event::VerifyToken`], [`Event::Lookup`]) or the outcome ([`Event::Authenticated`],
+//!   [`Event::Refused`]); `None` means that there is a challenge to transmit.
+//! - [`answer`](Mechanism::answer) answers a question, and gives the outcome where the answer settles it; `None` again means
+//!   that there is a challenge to transmit.
+//! - [`finish`](Machine::finish) is `Ok` only after [`Event::Authenticated`].
+//!
+//! ```
+//! use smtp_proto::sasl::{Channel, MechanismName, server};
+//! use smtp_proto::{Instant, Machine};
+//! use server::{Answer, Event, Mechanism};
+//!
+//! let mut plain = server::start(&MechanismName::Plain, &Channel::secured(), "mail.example", [0; 24]).unwrap();
+//! let asked = plain.receive(Instant::EPOCH, &mut &b"\0tim\0tanstaaftanstaaf"[..]).unwrap();
+//! let Some(Event::Verify { user, password, .. }) = asked else { panic!() };
+//! let known = user == "tim" && password == "tanstaaftanstaaf".into();
+//! let outcome = plain.answer(if known { Answer::Accept } else { Answer::Refuse });
+//! assert_eq!(outcome, Ok(Some(Event::Authenticated { user: "tim".into(), authzid: None })));
+//! ```
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use proxy_proto::{Machine, Secret};
+
+use super::{Channel, Error, MechanismName, Misuse, Nonce};
+
+#[cfg(feature = "cram-md5")]
+mod cram_md5;
+mod exchange;
+mod login;
+mod plain;
+
+/// What the server side wants to know, or what it found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Is this the password of the user, and may the user act as `authzid`? Answer with [`Answer::Accept`] or
+    /// [`Answer::Refuse`].
+    ///
+    /// The strings are as the client sent them; who compares them prepares both sides the same way (RFC 4616 section 2).
+    Verify {
+        /// As whom the user wants to act, where it said so.
+        authzid: Option<String>,
+        /// The user name.
+        user: String,
+        /// The password to check.
+        password: Secret,
+    },
+    /// Is this token good for this user? Answer with [`Answer::Accept`], [`Answer::Refuse`] or [`Answer::RefuseBecause`].
+    VerifyToken {
+        /// The user name; empty where the client leaves it to the token.
+        user: String,
+        /// The token, without the word `Bearer`.
+        token: Secret,
+    },
+    /// What is stored of this user, and may the user act as `authzid`? Answer with what the mechanism needs:
+    /// [`Answer::Password`] for CRAM-MD5, [`Answer::Scram`] for SCRAM; else [`Answer::Refuse`].
+    Lookup {
+        /// As whom the user wants to act, where it said so.
+        authzid: Option<String>,
+        /// The user name.
+        user: String,
+        /// The mechanism that asks.
+        mechanism: MechanismName,
+    },
+    /// The client has proved that it is this user. The exchange is over.
+    Authenticated {
+        /// The user name.
+        user: String,
+        /// As whom the user acts, where it said so.
+        authzid: Option<String>,
+    },
+    /// The client has not proved it, or the owner refused. The exchange is over.
+    Refused,
+}
+
+/// What the owner says to a question.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Yes.
+    Accept,
+    /// No: wrong, unknown, or not permitted; the client is not told which.
+    Refuse,
+    /// No, and this JSON tells the client why (RFC 7628 section 3.2.2). For [`Event::VerifyToken`] only.
+    RefuseBecause(Vec<u8>),
+    /// The password that is stored of the user.
+    Password(Secret),
+}
+
+/// The server side of a mechanism. See the [module](self) for its contract.
+pub trait Mechanism: Machine<Event = Event, Error = Error> + Send {
+    /// The name of the mechanism, in upper case.
+    fn name(&self) -> &str;
+
+    /// Answers the question that [`receive`](Machine::receive) asked last, and gives the outcome where that settles it.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::UnexpectedAnswer`]: there is no question, or not one with such an answer. The question stays open.
+    fn answer(&mut self, answer: Answer) -> Result<Option<Event>, Misuse>;
+}
+
+impl fmt::Debug for dyn Mechanism + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server::Mechanism({})", self.name())
+    }
+}
+
+/// Whether this build has the server side of a mechanism.
+pub const fn is_available(name: &MechanismName) -> bool {
+    match name {
+        MechanismName::Plain | MechanismName::Login => true,
+        MechanismName::CramMd5 => cfg!(feature = "cram-md5"),
+        _ => false,
+    }
+}
+
+/// Starts the server side of a mechanism.
+///
+/// `host` is the name of this server, for challenges that hold it (CRAM-MD5). Whether a mechanism may be used on a channel
+/// that is not secure is decided by whoever offers it, not here.
+///
+/// # Errors
+///
+/// [`Misuse::Unavailable`], [`Misuse::NoChannelBinding`], or [`Misuse::Prohibited`] for a host that fits no challenge.
+pub fn start(name: &MechanismName, channel: &Channel, host: &str, nonce: Nonce) -> Result<Box<dyn Mechanism>, Misuse> {
+    let _ = (channel, host, nonce); // not every set of features uses them
+    Ok(match name {
+        MechanismName::Plain => Box::new(plain::start()),
+        MechanismName::Login => Box::new(login::start()),
+        #[cfg(feature = "cram-md5")]
+        MechanismName::CramMd5 => Box::new(cram_md5::start(host, nonce)?),
+        _ => return Err(Misuse::Unavailable(name.clone())),
+    })
+}
+
+/// One end against the other, for the tests of each mechanism.
+#[cfg(test)]
+pub(super) mod duel {
+    use super::*;
+    use proxy_proto::Instant;
+
+    const NOW: Instant = Instant::EPOCH;
+
+    /// How a duel ended: what the server found, and whether the client was content with it.
+    #[derive(PartialEq, Eq, Debug)]
+    pub(crate) struct Outcome {
+        pub(crate) server: Event,
+        pub(crate) client: Result<(), Error>,
+        pub(crate) told: Option<super::super::Event>,
+    }
+
+    /// Plays both ends; `owner` answers the server's questions.
+    pub(crate) fn play(
+        client: &mut dyn super::super::Mechanism,
+        server: &mut dyn Mechanism,
+        mut owner: impl FnMut(&Event) -> Answer,
+    ) -> Outcome {
+        let (mut challenge, mut told) = (Vec::new(), None);
+        for _ in 0..8 {
+            let mut response = Vec::new();
+            if !client.transmit(NOW, &mut response) {
+                challenge.clear();
+                assert!(server.transmit(NOW, &mut challenge), "both ends are silent");
+                told = client.receive(NOW, &mut &challenge[..]).unwrap().or(told);
+                continue;
+            }
+            let mut event = server.receive(NOW, &mut &response[..]).unwrap();
+            if let Some(question @ (Event::Verify { .. } | Event::VerifyToken { .. } | Event::Lookup { .. })) = &event {
+                event = server.answer(owner(question)).unwrap();
+            }
+            match event {
+                Some(Event::Authenticated { .. }) => {
+                    assert_eq!(server.finish(), Ok(()));
+                    return Outcome { server: event.unwrap(), client: client.finish(), told };
+                }
+                Some(event) => {
+                    assert_eq!(event, Event::Refused);
+                    assert!(server.finish().is_err());
+                    return Outcome { server: event, client: Ok(()), told };
+                }
+                None => {}
+            }
+        }
+        panic!("the exchange does not end");
+    }
+}
