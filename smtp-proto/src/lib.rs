@@ -11,6 +11,7 @@ pub mod extension;
 mod misuse;
 pub mod reply;
 pub mod sasl;
+pub mod server;
 
 pub use misuse::Misuse;
 pub use proxy_proto::{Deadline, Instant, Machine, Phase, Secret};
