@@ -6,12 +6,21 @@
 extern crate alloc;
 
 pub mod body;
+pub mod client;
 pub mod command;
+mod dialogue;
+mod error;
 pub mod extension;
+pub mod limits;
 mod misuse;
+pub mod phase;
 pub mod reply;
 pub mod sasl;
 pub mod server;
+pub mod tls;
 
+pub use dialogue::Grouping;
+pub use error::{AuthenticationError, Cause, Error, Hop};
+pub use limits::Limits;
 pub use misuse::Misuse;
 pub use proxy_proto::{Deadline, Instant, Machine, Phase, Secret};

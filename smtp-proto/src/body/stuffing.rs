@@ -191,7 +191,7 @@ impl Unstuffing {
                     self.flawed = true;
                     Seen::Middle
                 }
-                (Seen::CrLf | Seen::CrLfDot | Seen::Middle, b'\r') => {
+                (Seen::CrLf | Seen::Middle, b'\r') => {
                     content.push(b'\r');
                     *input = rest;
                     Seen::Cr

@@ -43,6 +43,14 @@ impl Credentials {
         Self { proof, authzid: None, domain: None, workstation: None, file_time: 0, port: None, login_inline: false }
     }
 
+    /// What must never be shown, where there is any.
+    pub(crate) fn secret(&self) -> Option<&Secret> {
+        match &self.proof {
+            Proof::Password { password: secret, .. } | Proof::Token { token: secret, .. } => Some(secret),
+            Proof::External | Proof::Anonymous { .. } => None,
+        }
+    }
+
     /// A user name (the authentication identity) and its password.
     pub fn password(user: impl Into<String>, password: impl Into<Secret>) -> Self {
         Self::of(Proof::Password { user: user.into(), password: password.into() })

@@ -90,6 +90,9 @@ pub enum Misuse {
     NotUtf8(&'static str),
     /// A field longer than its limit; says which.
     TooLong(&'static str),
+    /// An iteration count below [`MIN_ITERATIONS`](super::MIN_ITERATIONS) or above
+    /// [`MAX_ITERATIONS`](super::MAX_ITERATIONS).
+    IterationCount(u32),
     /// A `-PLUS` mechanism without channel binding data.
     NoChannelBinding,
     /// An answer to a server machine that has not asked, or not asked for this.
@@ -105,6 +108,12 @@ impl fmt::Display for Misuse {
             Self::Empty(field) => write!(f, "the {field} is empty"),
             Self::NotUtf8(field) => write!(f, "the {field} is not UTF-8"),
             Self::TooLong(field) => write!(f, "the {field} is too long"),
+            Self::IterationCount(count) => write!(
+                f,
+                "iteration count {count} is not between {} and {}",
+                super::MIN_ITERATIONS,
+                super::MAX_ITERATIONS
+            ),
             Self::NoChannelBinding => f.write_str("a -PLUS mechanism needs channel binding data"),
             Self::UnexpectedAnswer => f.write_str("the mechanism did not ask for this answer"),
         }

@@ -86,11 +86,22 @@ mod channel;
 #[cfg(feature = "cram-md5")]
 mod cram_md5;
 mod credentials;
+#[cfg(feature = "digest-md5")]
+mod digest_md5;
 mod error;
 mod exchange;
+mod external;
 mod login;
 mod name;
+#[cfg(feature = "ntlm")]
+mod ntlm;
+mod oauth;
 mod plain;
+#[cfg(feature = "scram")]
+mod prepare;
+mod saslname;
+#[cfg(feature = "scram")]
+mod scram;
 mod select;
 pub mod server;
 
@@ -98,6 +109,10 @@ pub use channel::{BindingKind, Channel, ChannelBinding};
 pub use credentials::Credentials;
 pub use error::{Error, Misuse};
 pub use name::{InvalidName, MAX_NAME, MechanismName};
+#[cfg(feature = "scram")]
+pub use prepare::prepare;
+#[cfg(feature = "scram")]
+pub use scram::ScramHash;
 pub use select::{Allowed, SelectionError, select};
 
 /// The most octets in one message, decoded: what fits into the 12288 octets of base64 that RFC 4954 section 4 asks for.
@@ -108,6 +123,10 @@ pub const MIN_ITERATIONS: u32 = 4096;
 
 /// The most iterations that SCRAM may ask for: about a second of work, which is all that a hostile server gets.
 pub const MAX_ITERATIONS: u32 = 1_000_000;
+
+/// The service in names of DIGEST-MD5 (`smtp/mail.example`), as registered for GSSAPI and SASL.
+#[cfg(feature = "digest-md5")]
+const SERVICE: &str = "smtp";
 
 /// Random octets, fresh for each exchange, from the caller's source of randomness; there is none in here.
 pub type Nonce = [u8; 24];
@@ -163,10 +182,39 @@ pub fn start(
         (MechanismName::Login, Proof::Password { user, password }) => {
             Box::new(login::start(user, password, credentials.login_inline)?)
         }
+        (MechanismName::External, _) => Box::new(external::external(authzid.unwrap_or_default())?),
+        (MechanismName::Anonymous, Proof::Anonymous { trace }) => Box::new(external::anonymous(trace)?),
+        (MechanismName::OAuthBearer, Proof::Token { user, token }) => {
+            Box::new(oauth::bearer(authzid.unwrap_or(user), token, host, credentials.port)?)
+        }
+        (MechanismName::XOAuth2, Proof::Token { user, token }) => {
+            Box::new(oauth::xoauth2(authzid.unwrap_or(user), token)?)
+        }
         #[cfg(feature = "cram-md5")]
         (MechanismName::CramMd5, Proof::Password { user, password }) => Box::new(cram_md5::start(user, password)?),
+        #[cfg(feature = "digest-md5")]
+        (MechanismName::DigestMd5, Proof::Password { user, password }) => {
+            let realm = credentials.domain.as_deref();
+            Box::new(digest_md5::start(user, password, authzid, realm, SERVICE, host, text(nonce))?)
+        }
+        #[cfg(feature = "ntlm")]
+        (MechanismName::Ntlm, _) => {
+            let [a, b, c, d, e, f, g, h, ..] = nonce;
+            Box::new(ntlm::start(credentials, channel, host, [a, b, c, d, e, f, g, h])?)
+        }
+        #[cfg(feature = "scram")]
+        (_, Proof::Password { user, password }) => {
+            Box::new(scram::client::start(name, authzid, user, password, channel, text(nonce))?)
+        }
         _ => return Err(Misuse::Unavailable(name.clone())),
     })
+}
+
+/// A nonce as text, for the mechanisms that send theirs so: 32 characters of base64, which has neither comma nor quote.
+#[cfg(any(feature = "digest-md5", feature = "scram"))]
+fn text(nonce: Nonce) -> alloc::string::String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(nonce)
 }
 
 #[cfg(test)]

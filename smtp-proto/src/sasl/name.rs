@@ -129,12 +129,19 @@ impl MechanismName {
         matches!(self, Self::ScramSha512Plus | Self::ScramSha256Plus | Self::ScramSha1Plus)
     }
 
+    pub(super) const fn is_scram(&self) -> bool {
+        self.binds_channel() || matches!(self, Self::ScramSha512 | Self::ScramSha256 | Self::ScramSha1)
+    }
+
     /// Whether this build has the client side of the mechanism: known, and its cargo feature on.
     pub const fn is_available(&self) -> bool {
         match self {
-            Self::Plain | Self::Login => true,
             Self::CramMd5 => cfg!(feature = "cram-md5"),
-            _ => false,
+            name if name.is_scram() => cfg!(feature = "scram"),
+            Self::DigestMd5 => cfg!(feature = "digest-md5"),
+            Self::Ntlm => cfg!(feature = "ntlm"),
+            Self::Other(_) => false,
+            _ => true,
         }
     }
 }

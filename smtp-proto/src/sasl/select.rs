@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn nothing_in_common_lists_both_sides() {
         let gssapi = MechanismName::Other("GSSAPI".into());
-        let error = select(&[gssapi.clone()], &Allowed::only([Plain]), &tim(), &Channel::secured()).unwrap_err();
+        let error =
+            select(core::slice::from_ref(&gssapi), &Allowed::only([Plain]), &tim(), &Channel::secured()).unwrap_err();
         assert_eq!(error, SelectionError::NothingInCommon { offered: vec![gssapi], usable: vec![Plain] });
         assert!(error.to_string().contains("GSSAPI") && error.to_string().contains("PLAIN"));
     }

@@ -40,7 +40,13 @@ use super::{Channel, Error, MechanismName, Misuse, Nonce};
 mod cram_md5;
 mod exchange;
 mod login;
+mod oauth;
 mod plain;
+#[cfg(feature = "scram")]
+mod scram;
+
+#[cfg(feature = "scram")]
+pub use scram::ScramKeys;
 
 /// What the server side wants to know, or what it found.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,7 +72,7 @@ pub enum Event {
         token: Secret,
     },
     /// What is stored of this user, and may the user act as `authzid`? Answer with what the mechanism needs:
-    /// [`Answer::Password`] for CRAM-MD5, [`Answer::Scram`] for SCRAM; else [`Answer::Refuse`].
+    /// [`Answer::Password`] for CRAM-MD5, `Answer::Scram` for SCRAM; else [`Answer::Refuse`].
     Lookup {
         /// As whom the user wants to act, where it said so.
         authzid: Option<String>,
@@ -98,6 +104,9 @@ pub enum Answer {
     RefuseBecause(Vec<u8>),
     /// The password that is stored of the user.
     Password(Secret),
+    /// The SCRAM keys that are stored of the user, for the digest of the mechanism that asked.
+    #[cfg(feature = "scram")]
+    Scram(ScramKeys),
 }
 
 /// The server side of a mechanism. See the [module](self) for its contract.
@@ -122,8 +131,9 @@ impl fmt::Debug for dyn Mechanism + '_ {
 /// Whether this build has the server side of a mechanism.
 pub const fn is_available(name: &MechanismName) -> bool {
     match name {
-        MechanismName::Plain | MechanismName::Login => true,
         MechanismName::CramMd5 => cfg!(feature = "cram-md5"),
+        name if name.is_scram() => cfg!(feature = "scram"),
+        MechanismName::Plain | MechanismName::Login | MechanismName::OAuthBearer | MechanismName::XOAuth2 => true,
         _ => false,
     }
 }
@@ -141,8 +151,11 @@ pub fn start(name: &MechanismName, channel: &Channel, host: &str, nonce: Nonce) 
     Ok(match name {
         MechanismName::Plain => Box::new(plain::start()),
         MechanismName::Login => Box::new(login::start()),
+        MechanismName::OAuthBearer | MechanismName::XOAuth2 => Box::new(oauth::start(name)),
         #[cfg(feature = "cram-md5")]
         MechanismName::CramMd5 => Box::new(cram_md5::start(host, nonce)?),
+        #[cfg(feature = "scram")]
+        name if name.is_scram() => Box::new(scram::start(name, channel, nonce)?),
         _ => return Err(Misuse::Unavailable(name.clone())),
     })
 }

@@ -1,0 +1,261 @@
+//! AUTH: a SASL mechanism in SMTP's clothes (RFC 4954).
+//!
+//! The rules of this file:
+//!
+//! - The strongest permitted mechanism first; the next one only where the refusal is about the mechanism (504, 534, 538).
+//!   A refused password (535) is not tried again in other words: accounts get locked.
+//! - The initial response goes along where it fits in a command line; otherwise it waits for the empty challenge.
+//! - A challenge that cannot be answered is answered with `*`, so that the dialogue stays in step.
+//! - 235 is success only where the mechanism is content with it.
+//! - Whatever was sent here is secret, and is blotted out where the server echoes it.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use proxy_proto::{Instant, Secret};
+
+use super::config::Config;
+use crate::AuthenticationError;
+use crate::reply::{Code, Reply};
+use crate::sasl::{self, Channel, Mechanism, MechanismName};
+
+/// Mechanisms tried on one connection at most, however many the server says it has.
+const ATTEMPTS: usize = 4;
+
+/// RFC 4954 section 4: the AUTH command with its initial response, line end included.
+const COMMAND_LIMIT: usize = 512;
+
+/// What comes next.
+pub(super) enum Step {
+    /// There is more to be said.
+    Speak,
+    /// Authenticated.
+    Done,
+    /// A reply that AUTH does not know.
+    Unexpected,
+    /// Not to be.
+    Failed(AuthenticationError),
+}
+
+/// What goes out next.
+enum Say {
+    Nothing,
+    Command,
+    Response,
+    Cancel,
+}
+
+/// One authentication: the mechanisms still to be tried, and the one under way.
+pub(super) struct Exchange {
+    /// The best last.
+    candidates: Vec<MechanismName>,
+    attempts: usize,
+    name: MechanismName,
+    mechanism: Box<dyn Mechanism>,
+    say: Say,
+    /// A response that is ready to go out.
+    response: Option<Secret>,
+    /// Why the exchange was cancelled.
+    cancelled: Option<AuthenticationError>,
+    /// What the server said in a challenge of its own.
+    detail: Option<Vec<u8>>,
+    secrets: Vec<Secret>,
+}
+
+impl Exchange {
+    /// Chooses among what the server offers, and starts the best.
+    pub(super) fn begin(
+        config: &Config,
+        credentials: &sasl::Credentials,
+        offered: &[String],
+        channel: &Channel,
+    ) -> Result<Self, AuthenticationError> {
+        let offered: Vec<MechanismName> = offered.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut candidates =
+            sasl::select(&offered, &config.allowed, credentials, channel).map_err(AuthenticationError::Selection)?;
+        candidates.reverse();
+        let (name, mechanism) = start(&mut candidates, config, credentials, channel, &offered)?;
+        Ok(Self {
+            candidates,
+            attempts: 1,
+            name,
+            mechanism,
+            say: Say::Command,
+            response: None,
+            cancelled: None,
+            detail: None,
+            secrets: credentials.secret().cloned().into_iter().collect(),
+        })
+    }
+
+    /// The mechanism under way.
+    pub(super) fn mechanism(&self) -> &MechanismName {
+        &self.name
+    }
+
+    /// Appends what is to be said; the same line for people, without its secret, where there is one.
+    pub(super) fn transmit(&mut self, now: Instant, output: &mut Vec<u8>) -> Option<String> {
+        match core::mem::replace(&mut self.say, Say::Nothing) {
+            Say::Nothing => None,
+            Say::Cancel => {
+                output.extend_from_slice(b"*\r\n");
+                Some("*".into())
+            }
+            Say::Response => {
+                let response = self.response.take()?;
+                output.extend_from_slice(response.expose());
+                output.extend_from_slice(b"\r\n");
+                self.secrets.push(response);
+                Some("***".into())
+            }
+            Say::Command => {
+                let mut shown = String::from("AUTH ");
+                shown.push_str(self.name.as_str());
+                output.extend_from_slice(shown.as_bytes());
+                if let Some(initial) = self.next_response(now) {
+                    // An empty one is written as "=", so that it differs from none.
+                    let initial = if initial.expose().is_empty() { Secret::from("=") } else { initial };
+                    if shown.len() + 1 + initial.expose().len() + 2 <= COMMAND_LIMIT {
+                        output.push(b' ');
+                        output.extend_from_slice(initial.expose());
+                        shown.push_str(if initial.expose() == b"=" { " =" } else { " ***" });
+                        self.secrets.push(initial);
+                    } else {
+                        self.response = Some(initial);
+                    }
+                }
+                output.extend_from_slice(b"\r\n");
+                Some(shown)
+            }
+        }
+    }
+
+    /// What the mechanism has to say, in base64.
+    fn next_response(&mut self, now: Instant) -> Option<Secret> {
+        let mut raw = Vec::new();
+        let speaks = self.mechanism.transmit(now, &mut raw);
+        let raw = Secret::new(raw);
+        speaks.then(|| Secret::new(STANDARD.encode(raw.expose())))
+    }
+
+    /// Takes the server's reply to what was said last.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        reply: &Reply,
+        config: &Config,
+        credentials: &sasl::Credentials,
+        channel: &Channel,
+    ) -> Step {
+        let code = reply.code();
+        if let Some(why) = &self.cancelled {
+            return Step::Failed(why.clone());
+        }
+        if code == Code::CHALLENGE {
+            self.challenge(now, reply);
+            return Step::Speak;
+        }
+        if code == Code::AUTHENTICATED {
+            return match self.mechanism.finish() {
+                Ok(()) => Step::Done,
+                Err(error) => Step::Failed(AuthenticationError::Mechanism { mechanism: self.name.clone(), error }),
+            };
+        }
+        if code.is_positive() || code.is_intermediate() {
+            return Step::Unexpected;
+        }
+        let about_the_mechanism = matches!(code.number(), 504 | 534 | 538);
+        if about_the_mechanism && self.attempts < ATTEMPTS && !self.candidates.is_empty() {
+            if let Ok((name, mechanism)) = start(&mut self.candidates, config, credentials, channel, &[]) {
+                self.attempts += 1;
+                self.name = name;
+                self.mechanism = mechanism;
+                self.response = None;
+                self.detail = None;
+                self.say = Say::Command;
+                return Step::Speak;
+            }
+        }
+        Step::Failed(AuthenticationError::Refused {
+            mechanism: self.name.clone(),
+            reply: reply.clone(),
+            detail: self.detail.take(),
+        })
+    }
+
+    fn challenge(&mut self, now: Instant, reply: &Reply) {
+        let mechanism = self.name.clone();
+        let line = reply.lines().next().unwrap_or_default().trim_ascii();
+        let Ok(challenge) = STANDARD.decode(line) else {
+            return self.cancel(AuthenticationError::NotBase64 { mechanism });
+        };
+        // An initial response that did not fit waits for an empty challenge; any other is out of order.
+        if self.response.is_some() {
+            if challenge.is_empty() {
+                self.say = Say::Response;
+                return;
+            }
+            let error = sasl::Error::OutOfOrder;
+            return self.cancel(AuthenticationError::Mechanism { mechanism, error });
+        }
+        match self.mechanism.receive(now, &mut &challenge[..]) {
+            Err(error) => return self.cancel(AuthenticationError::Mechanism { mechanism, error }),
+            Ok(Some(sasl::Event::ServerError(detail))) => self.detail = Some(detail),
+            Ok(_) => {}
+        }
+        match self.next_response(now) {
+            Some(response) => {
+                self.response = Some(response);
+                self.say = Say::Response;
+            }
+            None => self.cancel(AuthenticationError::Mechanism { mechanism, error: sasl::Error::OutOfOrder }),
+        }
+    }
+
+    fn cancel(&mut self, why: AuthenticationError) {
+        self.cancelled = Some(why);
+        self.say = Say::Cancel;
+    }
+
+    /// Blots out of a reply what was sent here.
+    pub(super) fn redact(&self, reply: &mut Reply) {
+        for secret in &self.secrets {
+            reply.redact(secret.expose());
+        }
+    }
+}
+
+fn start(
+    candidates: &mut Vec<MechanismName>,
+    config: &Config,
+    credentials: &sasl::Credentials,
+    channel: &Channel,
+    offered: &[MechanismName],
+) -> Result<(MechanismName, Box<dyn Mechanism>), AuthenticationError> {
+    let mut misfit = None;
+    while let Some(name) = candidates.pop() {
+        let mut nonce = sasl::Nonce::default();
+        match &config.entropy {
+            Some(fill) => fill(&mut nonce),
+            // A nonce that can be guessed is worse than a weaker mechanism that needs none.
+            None if needs_nonce(&name) => continue,
+            None => {}
+        }
+        match sasl::start(&name, credentials, channel, &config.host, nonce) {
+            Ok(mechanism) => return Ok((name, mechanism)),
+            Err(misuse) => misfit = Some(AuthenticationError::Credentials { mechanism: name, misuse }),
+        }
+    }
+    Err(misfit.unwrap_or(AuthenticationError::Selection(sasl::SelectionError::NothingInCommon {
+        offered: offered.to_vec(),
+        usable: Vec::new(),
+    })))
+}
+
+fn needs_nonce(name: &MechanismName) -> bool {
+    let name = name.as_str();
+    name.starts_with("SCRAM-") || name == "DIGEST-MD5" || name == "NTLM"
+}

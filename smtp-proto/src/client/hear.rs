@@ -1,0 +1,246 @@
+//! What the client makes of a reply, by the command it answers (RFC 5321 section 4.3.2).
+
+use proxy_proto::Instant;
+
+use super::auth::{Exchange, Step};
+use super::config::StartTls;
+use super::event::{Event, TransactionId};
+use super::transaction::{Heard, Next, Transaction};
+use super::transcript::Line;
+use super::{Client, Owed, Stage, Work};
+use crate::dialogue::Due;
+use crate::error::{Cause, Error};
+use crate::extension::Extensions;
+use crate::phase;
+use crate::reply::{Code, Reply};
+
+impl Client {
+    pub(super) fn hear(&mut self, now: Instant, mut reply: Reply) -> Result<Option<Event>, Error> {
+        let here = self.phase();
+        if let Some(exchange) = &self.exchange {
+            exchange.redact(&mut reply);
+        }
+        self.show(now, here, Line::Server(&reply));
+        self.last = Some(reply.clone());
+        let Some(due) = self.dialogue.hear(now) else { return self.hear_unasked(reply) };
+        let closing = (reply.code() == Code::SERVICE_CLOSING).then(|| reply.clone());
+        let event = match due.to {
+            Owed::Greeting => self.hear_greeting(reply),
+            Owed::Ehlo => self.hear_ehlo(reply),
+            Owed::Helo => self.hear_helo(reply),
+            Owed::StartTls => self.hear_starttls(reply),
+            Owed::Auth => self.hear_auth(now, reply),
+            Owed::Rset => self.hear_rset(reply),
+            Owed::Command(command) => Ok(Some(Event::Replied { command, reply })),
+            Owed::Quit => {
+                self.stage = Stage::Closed;
+                Ok(Some(Event::Closed(Some(reply))))
+            }
+            Owed::Mail(id) => self.hear_transaction(due, id, reply, Transaction::hear_mail),
+            Owed::Rcpt(id, recipient) => self.hear_transaction(due, id, reply, |transaction, reply, flights| {
+                transaction.hear_rcpt(recipient, reply, flights)
+            }),
+            Owed::Data(id) => self.hear_transaction(due, id, reply, Transaction::hear_data),
+            Owed::Message(id) => self.hear_transaction(due, id, reply, Transaction::hear_message),
+            // Whatever was said to a dot that ends nothing: the transaction is over at the server.
+            Owed::LoneDot(_) => {
+                self.must_reset = false;
+                Ok(None)
+            }
+        };
+        self.forget_finished();
+        if let Some(reply) = closing.filter(|_| self.stage != Stage::Closed && event.is_ok()) {
+            let error = self.fail_with(here, Cause::ServiceClosing(reply));
+            return if matches!(event, Ok(None)) { Err(error) } else { event };
+        }
+        event
+    }
+
+    /// A reply that no command asked for: a 421, a refusal of the message that is going out, or a fault.
+    fn hear_unasked(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
+        let here = self.phase();
+        if self.stage == Stage::Ready && (reply.code().is_transient() || reply.code().is_permanent()) {
+            let flights = self.dialogue.flights();
+            if let Some(transaction) = self.sending_body() {
+                let event = transaction.hear_early(reply.clone(), flights);
+                let cause = match reply.code() {
+                    Code::SERVICE_CLOSING => Cause::ServiceClosing(reply),
+                    _ => Cause::MessageRefusedEarly(reply),
+                };
+                self.fail_with(here, cause);
+                return Ok(Some(event));
+            }
+        }
+        Err(self.fail_with(
+            here,
+            match reply.code() {
+                Code::SERVICE_CLOSING => Cause::ServiceClosing(reply),
+                _ => Cause::Unsolicited(reply),
+            },
+        ))
+    }
+
+    /// The session cannot be opened; the server is told, where it still listens.
+    fn refuse(&mut self, cause: Cause) -> Error {
+        self.farewell = true;
+        self.fail_with(self.stage_phase(), cause)
+    }
+
+    fn stage_phase(&self) -> proxy_proto::Phase {
+        match self.stage {
+            Stage::Begin | Stage::Greeting => phase::GREETING,
+            Stage::StartTls | Stage::Securing => phase::STARTTLS,
+            Stage::Auth => phase::AUTH,
+            _ => phase::EHLO,
+        }
+    }
+
+    fn hear_greeting(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
+        self.greeting = Some(reply.clone());
+        match reply.code() {
+            code if code.is_positive() => {
+                self.stage = Stage::Ehlo;
+                Ok(Some(Event::Greeted(reply)))
+            }
+            code if code.is_transient() || code.is_permanent() => Err(self.refuse(Cause::Refused(reply))),
+            _ => Err(self.refuse(Cause::Unexpected(reply))),
+        }
+    }
+
+    fn hear_ehlo(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
+        let code = reply.code();
+        if code.is_positive() {
+            self.extensions = Extensions::from_reply(&reply);
+            for keyword in &self.config.without {
+                self.extensions.remove(keyword);
+            }
+            return self.advance(reply);
+        }
+        // An old server does not know EHLO (RFC 5321 section 3.2); 521 and 554 refuse the client, not the command.
+        if code.is_permanent() && !matches!(code.number(), 521 | 554) {
+            self.stage = Stage::Helo;
+            return Ok(None);
+        }
+        Err(self.refuse(if code.is_intermediate() { Cause::Unexpected(reply) } else { Cause::Refused(reply) }))
+    }
+
+    fn hear_helo(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
+        self.extensions = Extensions::default();
+        if reply.code().is_positive() {
+            return self.advance(reply);
+        }
+        let unexpected = reply.code().is_intermediate();
+        Err(self.refuse(if unexpected { Cause::Unexpected(reply) } else { Cause::Refused(reply) }))
+    }
+
+    /// The server has made its offer: secure the session, authenticate it, or open it.
+    fn advance(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
+        if !self.channel.secure {
+            match (self.config.starttls, self.extensions.starttls()) {
+                (StartTls::Required | StartTls::IfOffered, true) => {
+                    self.stage = Stage::StartTls;
+                    return Ok(Some(Event::Offered(reply)));
+                }
+                (StartTls::Required, false) => {
+                    self.stage = Stage::StartTls;
+                    return Err(self.refuse(Cause::StartTlsUnavailable(None)));
+                }
+                _ => {}
+            }
+        }
+        self.authenticate().map(|ready| Some(if ready { Event::Ready } else { Event::Offered(reply) }))
+    }
+
+    /// `true` where there is nobody to authenticate, and the session is ready.
+    fn authenticate(&mut self) -> Result<bool, Error> {
+        let Some(credentials) = &self.config.credentials else {
+            self.open();
+            return Ok(true);
+        };
+        self.stage = Stage::Auth;
+        match Exchange::begin(&self.config, credentials, self.extensions.mechanisms(), &self.channel) {
+            Ok(exchange) => {
+                self.exchange = Some(exchange);
+                Ok(false)
+            }
+            Err(error) => Err(self.refuse(Cause::Authentication(error))),
+        }
+    }
+
+    fn open(&mut self) -> Event {
+        self.stage = Stage::Ready;
+        self.operation_since = None;
+        Event::Ready
+    }
+
+    fn hear_starttls(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
+        if reply.code() == Code::READY {
+            self.stage = Stage::Securing;
+            return Ok(Some(Event::StartTls(reply)));
+        }
+        if reply.code().is_positive() || reply.code().is_intermediate() {
+            return Err(self.refuse(Cause::Unexpected(reply)));
+        }
+        if self.config.starttls == StartTls::Required {
+            return Err(self.refuse(Cause::StartTlsUnavailable(Some(reply))));
+        }
+        // TLS is not to be had after all; without it the session goes on as if it had not been offered.
+        self.authenticate().map(|ready| Some(if ready { Event::Ready } else { Event::Offered(reply) }))
+    }
+
+    fn hear_auth(&mut self, now: Instant, reply: Reply) -> Result<Option<Event>, Error> {
+        let (Some(exchange), Some(credentials)) = (&mut self.exchange, &self.config.credentials) else {
+            return Err(self.fail_with(phase::AUTH, Cause::Unsolicited(reply)));
+        };
+        match exchange.receive(now, &reply, &self.config, credentials, &self.channel) {
+            Step::Speak => Ok(None),
+            Step::Done => {
+                self.authenticated = Some(exchange.mechanism().clone());
+                self.exchange = None;
+                Ok(Some(self.open()))
+            }
+            Step::Unexpected => Err(self.refuse(Cause::Unexpected(reply))),
+            Step::Failed(error) => {
+                self.exchange = None;
+                Err(self.refuse(Cause::Authentication(error)))
+            }
+        }
+    }
+
+    /// RSET is never refused (RFC 5321 section 4.1.1.5); a server that does cannot be trusted with another message.
+    fn hear_rset(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
+        match reply.code() {
+            code if code.is_positive() || code == Code::SERVICE_CLOSING => Ok(None),
+            _ => Err(self.fail_with(phase::RSET, Cause::Unexpected(reply))),
+        }
+    }
+
+    fn hear_transaction(
+        &mut self,
+        due: Due<Owed>,
+        id: TransactionId,
+        reply: Reply,
+        hear: impl FnOnce(&mut Transaction, Reply, u64) -> Heard,
+    ) -> Result<Option<Event>, Error> {
+        let flights = self.dialogue.flights();
+        let found = self.work.iter_mut().find_map(|work| match work {
+            Work::Message(transaction) if transaction.id == id => Some(transaction),
+            _ => None,
+        });
+        let Some(transaction) = found else { return Ok(None) };
+        match hear(transaction, reply.clone(), flights) {
+            Heard::Event(event) => {
+                if transaction.is_settled() {
+                    self.operation_since = None;
+                }
+                // Settled before all was said: the rest need not be said.
+                if transaction.is_settled() && matches!(transaction.next, Next::Rcpt(_) | Next::Data) {
+                    transaction.next = Next::Nothing;
+                }
+                Ok(Some(event))
+            }
+            Heard::Nothing => Ok(None),
+            Heard::Unexpected => Err(self.fail_with(due.phase, Cause::Unexpected(reply))),
+        }
+    }
+}

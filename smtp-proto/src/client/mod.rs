@@ -1,0 +1,400 @@
+//! The client's part of the dialogue (RFC 5321), as a machine.
+//!
+//! The rules of this room:
+//!
+//! - The session opens by itself: greeting, EHLO (HELO where that is refused), STARTTLS and EHLO again, AUTH; then it is
+//!   [`Ready`](Event::Ready). The caller's messages and commands wait until then.
+//! - What a server said before TLS is forgotten when TLS stands (RFC 3207 section 4.2).
+//! - 4yz and 5yz are answers, and come as events. What ends the session is an [`Error`](crate::Error).
+//! - It knows no stream, no TLS and no proxy: that is the business of [`Connection`](crate::Connection), which is what most
+//!   callers want.
+
+mod auth;
+mod body;
+mod config;
+mod envelope;
+mod event;
+mod hear;
+mod report;
+mod say;
+mod transaction;
+mod transcript;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use proxy_proto::{Deadline, Instant, Machine, Phase};
+
+pub use body::Body;
+pub use config::{Config, Entropy, StartTls};
+pub use envelope::Envelope;
+pub use event::{CommandId, Event, TransactionId};
+pub use report::{Outcome, Recipient, Report};
+pub use transcript::{Line, Transcript};
+
+use crate::body::{DotStuffing, LineEndings};
+use crate::command::Command;
+use crate::dialogue::Dialogue;
+use crate::error::{Cause, Error};
+use crate::extension::Extensions;
+use crate::limits::Limits;
+use crate::reply::{Reply, ReplyLimits, ReplyReader};
+use crate::sasl::{Channel, MechanismName};
+use crate::{Misuse, phase};
+
+use auth::Exchange;
+use transaction::{Next, Transaction};
+
+/// Where the session stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// Nobody has told the time yet.
+    Begin,
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    /// 220 was said to STARTTLS: what comes now is TLS, and not for this machine.
+    Securing,
+    Auth,
+    Ready,
+    Closed,
+}
+
+/// What a reply answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Owed {
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTls,
+    Auth,
+    Rset,
+    Mail(TransactionId),
+    Rcpt(TransactionId, usize),
+    Data(TransactionId),
+    Message(TransactionId),
+    LoneDot(TransactionId),
+    Command(CommandId),
+    Quit,
+}
+
+/// What the caller asked for, in order.
+enum Work {
+    Message(Transaction),
+    Command(CommandId, Command),
+    Quit,
+}
+
+/// The client of one session. See the [module](self).
+///
+/// Holds a reply that is not complete yet (bounded by [`ReplyLimits`]), the server's offer, and the caller's own
+/// envelopes and commands until they are answered.
+pub struct Client {
+    config: Config,
+    stage: Stage,
+    reader: ReplyReader,
+    dialogue: Dialogue<Owed>,
+    /// When the operation under way began: becoming ready, or a message.
+    operation_since: Option<Instant>,
+    channel: Channel,
+    greeting: Option<Reply>,
+    extensions: Extensions,
+    exchange: Option<Exchange>,
+    authenticated: Option<MechanismName>,
+    work: VecDeque<Work>,
+    /// Work whose last word is out, at the front of `work`.
+    said: usize,
+    count: u64,
+    quitting: bool,
+    /// A transaction is open at the server that nobody will complete: RSET before the next.
+    must_reset: bool,
+    /// A farewell is due, though the session failed: the server deserves a QUIT where it still listens.
+    farewell: bool,
+    last: Option<Reply>,
+    failure: Option<Error>,
+}
+
+impl Client {
+    /// A client at the very beginning: the server's greeting comes next. Its limits run from the first call that tells the
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] where the configuration cannot be said or meant.
+    pub fn new(config: Config) -> Result<Self, Misuse> {
+        config.check()?;
+        Ok(Self {
+            config,
+            stage: Stage::Begin,
+            reader: ReplyReader::new(ReplyLimits::default()),
+            dialogue: Dialogue::new(),
+            operation_since: None,
+            channel: Channel::clear(),
+            greeting: None,
+            extensions: Extensions::default(),
+            exchange: None,
+            authenticated: None,
+            work: VecDeque::new(),
+            said: 0,
+            count: 0,
+            quitting: false,
+            must_reset: false,
+            farewell: false,
+            last: None,
+            failure: None,
+        })
+    }
+
+    /// TLS stands below, with this channel: after [`Event::StartTls`], or before the greeting (implicit TLS).
+    ///
+    /// At any other moment it does nothing.
+    pub fn secured(&mut self, channel: Channel) {
+        match self.stage {
+            Stage::Securing => self.stage = Stage::Ehlo,
+            Stage::Begin | Stage::Greeting => self.config.starttls = StartTls::Never,
+            _ => return,
+        }
+        self.channel = channel;
+        self.extensions = Extensions::default();
+    }
+
+    /// Queues a message; its [`Body`] is asked for with [`body`](Self::body) when its turn has come.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotOpen`] after QUIT or a failure; [`Misuse::NotOffered`] where an address needs SMTPUTF8 and the server,
+    /// being ready, does not offer it.
+    pub fn send(&mut self, envelope: Envelope, endings: LineEndings) -> Result<TransactionId, Misuse> {
+        self.check_open()?;
+        if self.is_ready() && envelope.is_international() && !self.extensions.smtputf8() {
+            return Err(Misuse::NotOffered { extension: "SMTPUTF8" });
+        }
+        let id = TransactionId(self.next_number());
+        self.work.push_back(Work::Message(Transaction::new(id, envelope, DotStuffing::new(endings))));
+        Ok(id)
+    }
+
+    /// Queues a command of the caller's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotOpen`] after QUIT or a failure.
+    pub fn command(&mut self, command: Command) -> Result<CommandId, Misuse> {
+        self.check_open()?;
+        let id = CommandId(self.next_number());
+        self.work.push_back(Work::Command(id, command));
+        Ok(id)
+    }
+
+    /// Queues QUIT, behind all that was asked for before; [`Event::Closed`] follows.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotOpen`] after QUIT or a failure.
+    pub fn quit(&mut self) -> Result<(), Misuse> {
+        self.check_open()?;
+        self.quitting = true;
+        self.work.push_back(Work::Quit);
+        Ok(())
+    }
+
+    /// The message whose octets may go out now, if one may; they are appended to `output`, up to `room` octets in all.
+    pub fn body<'a>(&'a mut self, now: Instant, output: &'a mut Vec<u8>, room: usize) -> Option<Body<'a>> {
+        self.sending_body()?;
+        Some(Body { client: self, now, output, room })
+    }
+
+    /// `true` when greeted, secured and authenticated as configured.
+    pub fn is_ready(&self) -> bool {
+        self.stage == Stage::Ready
+    }
+
+    /// `true` where the session is ready and nothing is under way or asked for: it can be used for another message.
+    pub fn is_clean(&self) -> bool {
+        self.is_ready()
+            && self.failure.is_none()
+            && self.dialogue.is_idle()
+            && self.work.is_empty()
+            && self.reader.is_idle()
+    }
+
+    /// The server's greeting, once it was read.
+    pub fn greeting(&self) -> Option<&Reply> {
+        self.greeting.as_ref()
+    }
+
+    /// What the server offers, by its latest answer to EHLO.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// The mechanism that authenticated the session.
+    pub fn authenticated(&self) -> Option<&MechanismName> {
+        self.authenticated.as_ref()
+    }
+
+    /// Flights so far: times the client spoke after listening.
+    pub fn flights(&self) -> u64 {
+        self.dialogue.flights()
+    }
+
+    /// After a failure, what became of each message that was under way or waiting, one a call.
+    ///
+    /// `handed_over` says whether the transport has taken a message up to its final dot: the outcome is unknown then, and
+    /// not before.
+    pub fn abandoned(&mut self, handed_over: impl Fn(TransactionId) -> bool) -> Option<Report> {
+        let why = self.failure.clone()?;
+        let flights = self.dialogue.flights();
+        while let Some(work) = self.work.pop_front() {
+            if let Work::Message(mut transaction) = work {
+                if !transaction.is_settled() {
+                    let dot_is_out = transaction.next == Next::Nothing && handed_over(transaction.id);
+                    return Some(transaction.cut_short(why, dot_is_out, flights));
+                }
+            }
+        }
+        None
+    }
+
+    /// Ends the session for a reason that its owner found: the stream, or a layer below.
+    pub fn fail(&mut self, error: Error) -> Error {
+        self.failure.get_or_insert(error).clone()
+    }
+
+    fn check_open(&self) -> Result<(), Misuse> {
+        if self.quitting || self.failure.is_some() || self.stage == Stage::Closed {
+            return Err(Misuse::NotOpen);
+        }
+        Ok(())
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    /// What is under way, as errors name it.
+    pub fn phase(&self) -> Phase {
+        if let Some(due) = self.dialogue.front() {
+            return due.phase;
+        }
+        match (self.stage, self.work.get(self.said)) {
+            (Stage::Ready, Some(Work::Message(Transaction { next: Next::Body, .. }))) => phase::BLOCK,
+            (Stage::Ready, _) => phase::IDLE,
+            (Stage::Begin | Stage::Greeting, _) => phase::GREETING,
+            (Stage::Ehlo | Stage::Helo, _) => phase::EHLO,
+            (Stage::StartTls | Stage::Securing, _) => phase::STARTTLS,
+            (Stage::Auth, _) => phase::AUTH,
+            (Stage::Closed, _) => phase::QUIT,
+        }
+    }
+
+    /// The clock of the operation as a whole starts earlier than the dialogue where a tunnel or TLS comes first.
+    pub(crate) fn begin_operation(&mut self, now: Instant) {
+        self.operation_since.get_or_insert(now);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// When the operation under way must be over, where it is limited as a whole.
+    pub(crate) fn operation_deadline(&self) -> Option<Deadline> {
+        let at = self.operation_since?.after(self.config.limits.operation?);
+        Some(Deadline { at, watching: self.phase() })
+    }
+
+    fn begin(&mut self, now: Instant) {
+        if self.stage == Stage::Begin {
+            self.stage = Stage::Greeting;
+            self.begin_operation(now);
+            self.dialogue.owe(now, Owed::Greeting, phase::GREETING, self.config.limits.greeting, true);
+        }
+    }
+
+    fn fail_with(&mut self, phase: Phase, cause: Cause) -> Error {
+        self.fail(Error::new(phase, cause))
+    }
+}
+
+impl Machine for Client {
+    type Event = Event;
+    type Error = Error;
+
+    fn receive(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event>, Error> {
+        self.begin(now);
+        loop {
+            if let Some(error) = &self.failure {
+                return Err(error.clone());
+            }
+            if self.stage == Stage::Securing && !input.is_empty() {
+                return Err(self.fail_with(phase::STARTTLS, Cause::Injected));
+            }
+            if self.stage == Stage::Closed {
+                return Ok(None);
+            }
+            let reply = match self.reader.receive(input) {
+                Ok(Some(reply)) => reply,
+                Ok(None) => return Ok(None),
+                Err(malformed) => return Err(self.fail_with(self.phase(), Cause::Malformed(malformed))),
+            };
+            if let Some(event) = self.hear(now, reply)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, output: &mut Vec<u8>) -> bool {
+        self.begin(now);
+        let before = output.len();
+        self.say(now, output);
+        output.len() > before
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        if let Some(error) = &self.failure {
+            return Err(error.clone());
+        }
+        let quit_is_out = self.dialogue.front().is_some_and(|due| due.to == Owed::Quit);
+        if self.stage == Stage::Closed || quit_is_out {
+            self.stage = Stage::Closed;
+            return Ok(());
+        }
+        let last = self.last.clone();
+        Err(self.fail_with(self.phase(), Cause::Closed { last }))
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        if self.failure.is_some() || self.stage == Stage::Closed {
+            return None;
+        }
+        Deadline::earlier(self.dialogue.deadline(), self.operation_deadline())
+    }
+
+    fn expire(&mut self, now: Instant) -> Result<(), Error> {
+        if let Some(error) = &self.failure {
+            return Err(error.clone());
+        }
+        match self.deadline() {
+            Some(deadline) if deadline.at <= now => {
+                // A server that does not answer QUIT has nothing to tell any more.
+                if self.dialogue.front().is_some_and(|due| due.to == Owed::Quit) {
+                    self.stage = Stage::Closed;
+                    return Ok(());
+                }
+                let waited = match self.dialogue.deadline() {
+                    Some(due) if due.at <= now => self.dialogue.waited(now),
+                    _ => self.operation_since.map_or(self.dialogue.waited(now), |since| now.since(since)),
+                };
+                let last = self.last.clone();
+                Err(self.fail_with(deadline.watching, Cause::TimedOut { waited, last }))
+            }
+            _ => Ok(()),
+        }
+    }
+}

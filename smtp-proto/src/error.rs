@@ -1,0 +1,195 @@
+//! What ends a session: the peer's fault, or the stream's.
+//!
+//! The rules of this file: an error names its phase, and the hop where there is one; it says what the peer said and what
+//! can be done; it is plain data, so that it can be kept, compared and returned again. It knows no `io::Error`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use proxy_proto::Phase;
+
+use crate::reply::{MalformedReply, Reply};
+use crate::{sasl, tls};
+
+/// Why a session is over, and where.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Error {
+    /// What was under way.
+    pub phase: Phase,
+    /// The proxy at which it happened; `None` for the server itself.
+    pub hop: Option<Hop>,
+    /// What happened.
+    pub cause: Cause,
+}
+
+/// One proxy of a route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// Counted from 1, the nearest.
+    pub number: usize,
+    /// The proxy as a URL, without its password.
+    pub name: String,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The server does not speak SMTP, or breaks its grammar.
+    Malformed(MalformedReply),
+    /// A reply that no command asked for.
+    Unsolicited(Reply),
+    /// A reply whose code has no meaning for the command it answers.
+    Unexpected(Reply),
+    /// The server refused what the session cannot do without.
+    Refused(Reply),
+    /// The server closes the channel (421).
+    ServiceClosing(Reply),
+    /// The server refused a message while it was going out; only closing the connection stops it.
+    MessageRefusedEarly(Reply),
+    /// Octets in clear behind the reply to STARTTLS: somebody on the way put them there (RFC 3207 section 4.1).
+    Injected,
+    /// TLS is required, and the server does not offer STARTTLS, or refuses it with this reply.
+    StartTlsUnavailable(Option<Reply>),
+    /// Authentication did not succeed.
+    Authentication(AuthenticationError),
+    /// TLS could not be established, or broke.
+    Tls(tls::Error),
+    /// A limit has passed.
+    TimedOut {
+        /// How long was waited.
+        waited: Duration,
+        /// The last reply before the wait.
+        last: Option<Reply>,
+    },
+    /// The stream ended where it may not.
+    Closed {
+        /// The last reply before the end.
+        last: Option<Reply>,
+    },
+    /// The caller gave the message up while it was going out; only closing the connection stops it.
+    Abandoned,
+}
+
+/// Why nobody was authenticated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AuthenticationError {
+    /// No mechanism could be chosen; nothing was sent.
+    Selection(sasl::SelectionError),
+    /// The server refused the credentials or the mechanism.
+    Refused {
+        /// The mechanism that was tried last.
+        mechanism: sasl::MechanismName,
+        /// The server's reply.
+        reply: Reply,
+        /// What the server said in its last challenge, where the mechanism has a word for that (JSON in OAUTHBEARER).
+        detail: Option<Vec<u8>>,
+    },
+    /// The exchange went wrong, or the server did not prove itself.
+    Mechanism {
+        /// The mechanism.
+        mechanism: sasl::MechanismName,
+        /// What it found.
+        error: sasl::Error,
+    },
+    /// A challenge that is not base64 (RFC 4954 section 4).
+    NotBase64 {
+        /// The mechanism.
+        mechanism: sasl::MechanismName,
+    },
+    /// The credentials do not suit the mechanism.
+    Credentials {
+        /// The mechanism.
+        mechanism: sasl::MechanismName,
+        /// Why not.
+        misuse: sasl::Misuse,
+    },
+}
+
+impl Error {
+    pub(crate) fn new(phase: Phase, cause: Cause) -> Self {
+        Self { phase, hop: None, cause }
+    }
+
+    /// `true` where the peer asked to come back later, or nothing speaks against it: 4yz, a time-out, a lost connection.
+    pub fn is_transient(&self) -> bool {
+        match &self.cause {
+            Cause::ServiceClosing(_) | Cause::TimedOut { .. } | Cause::Closed { .. } | Cause::Abandoned => true,
+            Cause::Refused(reply) | Cause::MessageRefusedEarly(reply) => reply.code().is_transient(),
+            Cause::Authentication(AuthenticationError::Refused { reply, .. }) => reply.code().is_transient(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(hop) = &self.hop {
+            write!(f, "hop {}, {}: ", hop.number, hop.name)?;
+        }
+        write!(f, "{}: {}", self.phase, self.cause)
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Malformed(error) => Some(error),
+            Cause::Tls(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "{error}"),
+            Self::Unsolicited(reply) => write!(f, "a reply that nothing asked for: {reply}"),
+            Self::Unexpected(reply) => write!(f, "a reply that makes no sense here: {reply}"),
+            Self::Refused(reply) => write!(f, "refused: {reply}"),
+            Self::ServiceClosing(reply) => write!(f, "the server closes the connection: {reply}; try again later"),
+            Self::MessageRefusedEarly(reply) => write!(f, "the message was refused while it was being sent: {reply}"),
+            Self::Injected => f.write_str(
+                "octets in clear behind the reply to STARTTLS; somebody may be tampering with the connection",
+            ),
+            Self::StartTlsUnavailable(None) => f.write_str(
+                "the server does not offer STARTTLS; try implicit TLS (port 465), or allow clear text if you must",
+            ),
+            Self::StartTlsUnavailable(Some(reply)) => write!(f, "the server refuses STARTTLS: {reply}"),
+            Self::Authentication(error) => write!(f, "{error}"),
+            Self::Tls(error) => write!(f, "{error}"),
+            Self::TimedOut { waited, last } => {
+                write!(f, "timed out after {waited:?}; ")?;
+                heard(f, last)
+            }
+            Self::Closed { last } => {
+                f.write_str("the connection was closed; ")?;
+                heard(f, last)
+            }
+            Self::Abandoned => f.write_str("the message was given up while it was being sent"),
+        }
+    }
+}
+
+fn heard(f: &mut fmt::Formatter<'_>, last: &Option<Reply>) -> fmt::Result {
+    match last {
+        Some(reply) => write!(f, "the last reply was: {reply}"),
+        None => f.write_str("no reply was heard before"),
+    }
+}
+
+impl fmt::Display for AuthenticationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Selection(error) => write!(f, "{error}"),
+            Self::Refused { mechanism, reply, .. } => write!(f, "{mechanism} was refused: {reply}"),
+            Self::Mechanism { mechanism, error } => write!(f, "{mechanism}: {error}"),
+            Self::NotBase64 { mechanism } => write!(f, "{mechanism}: the server's challenge is not base64"),
+            Self::Credentials { mechanism, misuse } => write!(f, "{mechanism}: {misuse}"),
+        }
+    }
+}
