@@ -59,6 +59,12 @@ impl Server {
         Ok((name.clone(), initial))
     }
 
+    /// Whether a mechanism that binds to the channel is offered.
+    pub(super) fn offers_plus(&self) -> bool {
+        let permitted = |one: &&MechanismName| self.config.permits(one, self.session.secured);
+        self.config.mechanisms.iter().filter(permitted).any(MechanismName::binds_channel)
+    }
+
     /// Goes on with a response, or with the initial one.
     pub(super) fn respond(&mut self, line: Option<&[u8]>) -> Option<Event> {
         let State::Auth(exchange) = &mut self.state else { return None };

@@ -187,9 +187,9 @@ impl Config {
         self.without.iter().any(|one| one == keyword)
     }
 
-    /// Whether the mechanism may be used on a channel that is secured, or not.
+    /// Whether the mechanism may be used on a channel that is secured, or not: without TLS there is nothing to bind to.
     pub(super) fn permits(&self, mechanism: &MechanismName, secured: bool) -> bool {
-        secured || self.clear_text_auth || !mechanism.reveals_secret()
+        secured || !mechanism.binds_channel() && (self.clear_text_auth || !mechanism.reveals_secret())
     }
 
     /// The text of the answer to EHLO or LHLO; `client` is what it called itself, checked.

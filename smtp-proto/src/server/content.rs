@@ -11,7 +11,7 @@
 use alloc::vec::Vec;
 
 use super::replies::{self, Fixed};
-use super::{Abandoned, Event, Open, Server, State};
+use super::{Abandoned, Event, Open, Server, State, Transaction};
 use crate::body::Unstuffing;
 
 /// The most octets handed out at once.
@@ -125,6 +125,12 @@ impl Server {
             let room = self.room();
             let State::Chunk(chunk) = &mut self.state else { return None };
             if chunk.left == 0 {
+                // Only an empty last chunk can end the message behind a CR that was handed out as half of CRLF.
+                let strict = !self.config.bare_line_endings;
+                let cut = |transaction: &Transaction| transaction.after_cr && !transaction.binary && strict;
+                if chunk.last && chunk.refusal.is_none() && self.transaction.as_ref().is_some_and(cut) {
+                    chunk.refusal = Some((replies::BARE_LINE_ENDING, Some(Abandoned::BareLineEnding)));
+                }
                 return self.end_chunk(Vec::new());
             }
             if input.is_empty() {

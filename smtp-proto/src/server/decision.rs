@@ -144,7 +144,8 @@ impl<'a> Authentication<'a> {
     /// Begins the exchange. Then call [`receive`](crate::Machine::receive) again, were there nothing to give it: an initial
     /// response waits in the machine.
     ///
-    /// `channel` is what is known of the connection, for mechanisms that bind to it; `nonce` are random octets, fresh for
+    /// `channel` is what is known of the connection, for mechanisms that bind to it; whether a `-PLUS` one was offered is
+    /// filled in. `nonce` are random octets, fresh for
     /// each exchange, because there is no randomness in here.
     ///
     /// # Errors
@@ -152,7 +153,8 @@ impl<'a> Authentication<'a> {
     /// [`sasl::Misuse`] where the mechanism cannot be begun. The question stays open.
     pub fn begin(self, channel: &Channel, nonce: Nonce) -> Result<(), sasl::Misuse> {
         if let State::Question(Open::Authenticate { name, .. }) = &self.0.state {
-            let mechanism = sasl::server::start(name, channel, &self.0.config.host, nonce)?;
+            let channel = channel.clone().plus_offered(self.0.offers_plus());
+            let mechanism = sasl::server::start(name, &channel, &self.0.config.host, nonce)?;
             self.begin_with(mechanism);
         }
         Ok(())

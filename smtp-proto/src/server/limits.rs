@@ -5,17 +5,6 @@
 
 use core::time::Duration;
 
-use crate::Phase;
-
-/// Waiting for a command.
-pub(super) const COMMAND: Phase = Phase::named("command");
-/// Waiting for a line of an AUTH exchange.
-pub(super) const RESPONSE: Phase = Phase::named("SASL response");
-/// Waiting for octets of a message.
-pub(super) const CONTENT: Phase = Phase::named("message content");
-/// Waiting for the owner to report that TLS is up.
-pub(super) const HANDSHAKE: Phase = Phase::named("TLS handshake");
-
 /// How much one client may have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {

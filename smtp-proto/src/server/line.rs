@@ -99,7 +99,9 @@ mod tests {
     use super::*;
     use alloc::string::{String, ToString};
 
-    fn read(wire: &[u8], piece: usize, lenient: bool) -> Vec<Result<String, LineFault>> {
+    type Read = Vec<Result<String, LineFault>>;
+
+    fn read(wire: &[u8], piece: usize, lenient: bool) -> Read {
         let (mut lines, mut read) = (Lines::new(lenient), Vec::new());
         for mut chunk in wire.chunks(piece) {
             while let Some(line) = lines.receive(&mut chunk, 12, |head| if head.starts_with(b"A") { 12 } else { 8 }) {
@@ -114,7 +116,7 @@ mod tests {
     fn lines_are_the_same_at_every_cut() {
         use LineFault::{BareLineFeed, TooLong};
         let ok = |line: &str| Ok(line.to_string());
-        let table: [(&[u8], Vec<Result<String, LineFault>>, Vec<Result<String, LineFault>>); 8] = [
+        let table: [(&[u8], Read, Read); 8] = [
             (b"a\r\n\r\nb", alloc::vec![ok("a"), ok("")], alloc::vec![ok("a"), ok("")]),
             (
                 b"123456\r\n1234567\r\nc\r\n",

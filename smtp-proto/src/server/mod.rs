@@ -55,21 +55,20 @@ mod decision;
 mod event;
 mod limits;
 mod line;
+mod obey;
 mod parse;
 mod replies;
+mod say;
 mod session;
 #[cfg(test)]
 mod tests;
 mod transaction;
 
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::extension::Extensions;
-use crate::reply::{Code, Reply};
 use crate::sasl::MechanismName;
-use crate::{Deadline, Instant, Machine, Misuse, Phase};
+use crate::{Deadline, Instant, Machine, Misuse, Phase, phase};
 
 pub use config::Config;
 pub use decision::{Authentication, Credentials, Decision, Question};
@@ -79,9 +78,7 @@ pub use session::{Identity, Session};
 
 use auth::{Exchange, Initial};
 use content::{Chunk, Data};
-use line::{LineFault, Lines};
-use parse::{Said, parse};
-use replies::Fixed;
+use line::Lines;
 use transaction::Transaction;
 
 /// Replies that wait to be transmitted, in octets, before no more input is taken.
@@ -229,156 +226,6 @@ impl Server {
         matches!(self.state, State::Closed)
     }
 
-    /// Does one command; unlawful ones get their reply here.
-    fn obey(&mut self, line: &[u8]) -> Option<Event> {
-        let said = match parse(line) {
-            Ok(Said::Quit) => {
-                self.say(replies::BYE);
-                self.close();
-                return Some(Event::Quit);
-            }
-            _ if self.turned_away => return self.fault(replies::ONLY_QUIT),
-            Ok(Said::Bdat { size: None, .. }) => {
-                self.fail(Some(replies::CHUNK_SIZE), Error::ChunkSize);
-                return None;
-            }
-            // Octets of a message are bounded by its own limit.
-            Ok(Said::Bdat { size: Some(size), last }) if size > 0 => {
-                self.begin_chunk(size, last);
-                return None;
-            }
-            Ok(said) => said,
-            Err(fixed) => return self.fault(fixed),
-        };
-        self.commands += 1;
-        if self.commands > self.config.limits.commands {
-            self.fail(Some(replies::TOO_MANY_COMMANDS), Error::TooManyCommands);
-            return None;
-        }
-        match said {
-            Said::Ehlo(name) if !self.config.lmtp => return self.hello(name, true),
-            Said::Helo(name) if !self.config.lmtp => return self.hello(name, false),
-            Said::Lhlo(name) if self.config.lmtp => return self.hello(name, true),
-            // RFC 2033 section 4.1: the other protocol's words are unknown here.
-            Said::Ehlo(_) | Said::Helo(_) | Said::Lhlo(_) => return self.fault(replies::UNKNOWN),
-            Said::Mail(from, parameters) => return self.mail(from, parameters),
-            Said::Rcpt(to, parameters) => return self.rcpt(to, parameters),
-            Said::Data => return self.begin_data(),
-            Said::Bdat { size, last } => self.begin_chunk(size.unwrap_or_default(), last),
-            Said::Auth { mechanism, initial } => return self.auth(mechanism, initial),
-            Said::StartTls => return self.starttls(),
-            Said::Rset => {
-                self.say(replies::RESET);
-                return self.abandon(Abandoned::Reset);
-            }
-            Said::Noop => self.say(replies::NOOP),
-            Said::Vrfy => self.say(replies::VRFY),
-            Said::Help => self.say(replies::HELP),
-            Said::Expn => return self.fault(replies::EXPN),
-            Said::Quit => {}
-        }
-        None
-    }
-
-    fn hello(&mut self, name: &str, extended: bool) -> Option<Event> {
-        let abandoned = self.abandon(Abandoned::Hello);
-        let text = if extended { self.config.offer(name, self.session.secured) } else { self.config.host.to_string() };
-        let reply = self.reply(Code::OK, text);
-        self.session.offered = if extended { Extensions::from_reply(&reply) } else { Extensions::default() };
-        self.session.helo = Some(name.to_string());
-        self.session.extended = extended;
-        abandoned
-    }
-
-    fn starttls(&mut self) -> Option<Event> {
-        if self.session.secured {
-            return self.fault(replies::ALREADY_SECURED);
-        }
-        if !self.config.offers("STARTTLS", false) {
-            return self.fault(replies::NO_TLS);
-        }
-        if !self.session.extended {
-            return self.fault(replies::EXTENDED_HELLO_FIRST);
-        }
-        self.say(replies::GO_AHEAD);
-        self.session = Session::default();
-        self.transaction = None;
-        self.state = State::StartTls;
-        Some(Event::StartTls)
-    }
-
-    fn greet(&mut self) {
-        let text = match &self.config.greeting {
-            Some(text) => text,
-            None if self.config.lmtp => "LMTP",
-            None => "ESMTP",
-        };
-        let text = [&self.config.host, " ", text].concat();
-        self.reply(Code::READY, text);
-    }
-
-    /// A reply whose text was checked, word by word, where it came in.
-    fn reply(&mut self, code: Code, text: String) -> Reply {
-        let reply = Reply::new(code, text).unwrap_or_else(|_| Reply::fixed(code.number(), ""));
-        reply.encode(&mut self.output);
-        reply
-    }
-
-    fn say(&mut self, Fixed { code, status, text }: Fixed) {
-        if status.is_empty() || !self.session.extended || !self.config.offers("ENHANCEDSTATUSCODES", false) {
-            return self.say_line(code, text);
-        }
-        self.say_line(code, &[status, " ", text].concat());
-    }
-
-    fn say_line(&mut self, code: u16, text: &str) {
-        self.output.extend([code / 100, code / 10 % 10, code % 10].map(|digit| b'0' + digit as u8));
-        self.output.push(b' ');
-        self.output.extend_from_slice(text.as_bytes());
-        self.output.extend_from_slice(b"\r\n");
-    }
-
-    /// The owner's refusal.
-    fn refuse(&mut self, reply: &Reply) -> Result<(), Misuse> {
-        if !reply.code().is_transient() && !reply.code().is_permanent() {
-            return Err(Misuse::Malformed { what: "refusing reply" });
-        }
-        reply.encode(&mut self.output);
-        Ok(())
-    }
-
-    /// Whoever says 421 closes (RFC 5321 section 3.8), the owner too.
-    fn close_behind(&mut self, reply: &Reply) {
-        if reply.code() == Code::SERVICE_CLOSING {
-            self.close();
-        }
-    }
-
-    /// Answers what the client did wrong.
-    fn fault(&mut self, fixed: Fixed) -> Option<Event> {
-        self.say(fixed);
-        self.errors += 1;
-        if self.errors > self.config.limits.errors {
-            self.fail(Some(replies::TOO_MANY_ERRORS), Error::TooManyErrors);
-        }
-        None
-    }
-
-    fn fail(&mut self, last_word: Option<Fixed>, error: Error) {
-        if let Some(fixed) = last_word {
-            self.say(fixed);
-        }
-        self.close();
-        self.failed = Some(error);
-    }
-
-    fn close(&mut self) {
-        self.state = State::Closed;
-        self.transaction = None;
-        self.session.recipients = 0;
-        self.since = None;
-    }
-
     /// Whether 421 may be said now: nothing is owed and nothing under way.
     fn leaves_now(&self) -> bool {
         let idle = match &self.state {
@@ -389,39 +236,12 @@ impl Server {
         self.shutting_down && idle
     }
 
-    fn receive_line(&mut self, input: &mut &[u8]) -> Option<Option<Event>> {
-        let limits = &self.config.limits;
-        let in_auth = matches!(self.state, State::Auth(_));
-        let auth = in_auth || !self.config.mechanisms.is_empty();
-        let longest = if auth { limits.line.max(limits.auth_line) } else { limits.line };
-        let limit = |head: &[u8]| match head.get(..5) {
-            _ if in_auth => limits.auth_line,
-            Some(verb) if auth && verb.eq_ignore_ascii_case(b"AUTH ") => longest,
-            _ => limits.line,
-        };
-        let line = self.lines.receive(input, longest, limit)?;
-        self.since = Some(self.now);
-        Some(match line {
-            Ok(line) if in_auth => self.respond(Some(&line)),
-            Ok(line) => self.obey(&line),
-            Err(fault) => {
-                // A response that cannot be read ends the exchange.
-                self.state = State::Command;
-                self.fault(match fault {
-                    LineFault::TooLong if in_auth => replies::AUTH_LINE_TOO_LONG,
-                    LineFault::TooLong => replies::LINE_TOO_LONG,
-                    LineFault::BareLineFeed => replies::BARE_LINE_FEED,
-                })
-            }
-        })
-    }
-
     fn phase(&self) -> Phase {
         match self.state {
-            State::Data(_) | State::Chunk(_) => limits::CONTENT,
-            State::Auth(_) => limits::RESPONSE,
-            State::StartTls => limits::HANDSHAKE,
-            State::Command | State::Question(_) | State::Closed => limits::COMMAND,
+            State::Data(_) | State::Chunk(_) => phase::BLOCK,
+            State::Auth(_) => phase::AUTH,
+            State::StartTls => phase::TLS,
+            State::Command | State::Question(_) | State::Closed => phase::COMMAND,
         }
     }
 }
@@ -521,7 +341,7 @@ impl Machine for Server {
         if let Some(Deadline { at, watching }) = self.deadline() {
             if at <= now {
                 // During the handshake the client expects TLS, and would take 421 for a broken one.
-                let last_word = (watching != limits::HANDSHAKE).then_some(replies::TIMEOUT);
+                let last_word = (watching != phase::TLS).then_some(replies::TIMEOUT);
                 self.fail(last_word, Error::Timeout(watching));
             }
         }
