@@ -17,6 +17,7 @@ mod misuse;
 pub mod phase;
 pub mod reply;
 pub mod sasl;
+pub mod server;
 pub mod tls;
 
 pub use connection::{Config, Connection, Route, Security, Wants};

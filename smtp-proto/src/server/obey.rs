@@ -1,0 +1,121 @@
+//! Commands: what each one does, once its line is complete.
+//!
+//! The rules of this file: QUIT is always taken; everything else is counted, so that a session cannot go on for ever without
+//! bringing anything; a command with rules of its own is done in the file of that name.
+
+use alloc::string::ToString;
+
+use super::line::LineFault;
+use super::parse::{Said, parse};
+use super::replies;
+use super::{Abandoned, Error, Event, Server, Session, State};
+use crate::extension::Extensions;
+use crate::reply::Code;
+
+impl Server {
+    /// Takes a line and does it; `None` where it is not complete yet.
+    pub(super) fn receive_line(&mut self, input: &mut &[u8]) -> Option<Option<Event>> {
+        let limits = &self.config.limits;
+        let in_auth = matches!(self.state, State::Auth(_));
+        let auth = in_auth || !self.config.mechanisms.is_empty();
+        let longest = if auth { limits.line.max(limits.auth_line) } else { limits.line };
+        let limit = |head: &[u8]| match head.get(..5) {
+            _ if in_auth => limits.auth_line,
+            Some(verb) if auth && verb.eq_ignore_ascii_case(b"AUTH ") => longest,
+            _ => limits.line,
+        };
+        let line = self.lines.receive(input, longest, limit)?;
+        self.since = Some(self.now);
+        Some(match line {
+            Ok(line) if in_auth => self.respond(Some(&line)),
+            Ok(line) => self.obey(&line),
+            Err(fault) => {
+                // A response that cannot be read ends the exchange.
+                self.state = State::Command;
+                self.fault(match fault {
+                    LineFault::TooLong if in_auth => replies::AUTH_LINE_TOO_LONG,
+                    LineFault::TooLong => replies::LINE_TOO_LONG,
+                    LineFault::BareLineFeed => replies::BARE_LINE_FEED,
+                })
+            }
+        })
+    }
+
+    /// Does one command; unlawful ones get their reply here.
+    fn obey(&mut self, line: &[u8]) -> Option<Event> {
+        let said = match parse(line) {
+            Ok(Said::Quit) => {
+                self.say(replies::BYE);
+                self.close();
+                return Some(Event::Quit);
+            }
+            _ if self.turned_away => return self.fault(replies::ONLY_QUIT),
+            Ok(Said::Bdat { size: None, .. }) => {
+                self.fail(Some(replies::CHUNK_SIZE), Error::ChunkSize);
+                return None;
+            }
+            // Octets of a message are bounded by its own limit.
+            Ok(Said::Bdat { size: Some(size), last }) if size > 0 => {
+                self.begin_chunk(size, last);
+                return None;
+            }
+            Ok(said) => said,
+            Err(fixed) => return self.fault(fixed),
+        };
+        self.commands += 1;
+        if self.commands > self.config.limits.commands {
+            self.fail(Some(replies::TOO_MANY_COMMANDS), Error::TooManyCommands);
+            return None;
+        }
+        match said {
+            Said::Ehlo(name) if !self.config.lmtp => return self.hello(name, true),
+            Said::Helo(name) if !self.config.lmtp => return self.hello(name, false),
+            Said::Lhlo(name) if self.config.lmtp => return self.hello(name, true),
+            // RFC 2033 section 4.1: the other protocol's words are unknown here.
+            Said::Ehlo(_) | Said::Helo(_) | Said::Lhlo(_) => return self.fault(replies::UNKNOWN),
+            Said::Mail(from, parameters) => return self.mail(from, parameters),
+            Said::Rcpt(to, parameters) => return self.rcpt(to, parameters),
+            Said::Data => return self.begin_data(),
+            Said::Bdat { size, last } => self.begin_chunk(size.unwrap_or_default(), last),
+            Said::Auth { mechanism, initial } => return self.auth(mechanism, initial),
+            Said::StartTls => return self.starttls(),
+            Said::Rset => {
+                self.say(replies::RESET);
+                return self.abandon(Abandoned::Reset);
+            }
+            Said::Noop => self.say(replies::NOOP),
+            Said::Vrfy => self.say(replies::VRFY),
+            Said::Help => self.say(replies::HELP),
+            Said::Expn => return self.fault(replies::EXPN),
+            Said::Quit => {}
+        }
+        None
+    }
+
+    fn hello(&mut self, name: &str, extended: bool) -> Option<Event> {
+        let abandoned = self.abandon(Abandoned::Hello);
+        let text = if extended { self.config.offer(name, self.session.secured) } else { self.config.host.to_string() };
+        let reply = self.reply(Code::OK, text);
+        self.session.offered = if extended { Extensions::from_reply(&reply) } else { Extensions::default() };
+        self.session.helo = Some(name.to_string());
+        self.session.extended = extended;
+        abandoned
+    }
+
+    fn starttls(&mut self) -> Option<Event> {
+        if self.session.secured {
+            return self.fault(replies::ALREADY_SECURED);
+        }
+        if !self.config.offers("STARTTLS", false) {
+            return self.fault(replies::NO_TLS);
+        }
+        if !self.session.extended {
+            return self.fault(replies::EXTENDED_HELLO_FIRST);
+        }
+        self.say(replies::GO_AHEAD);
+        self.session = Session::default();
+        self.transaction = None;
+        self.state = State::StartTls;
+        Some(Event::StartTls)
+    }
+}
