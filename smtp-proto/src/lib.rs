@@ -20,7 +20,7 @@ pub mod sasl;
 pub mod server;
 pub mod tls;
 
-pub use connection::{Config, Connection, Route, Security, Wants};
+pub use connection::{Accepted, AcceptedError, Config, Connection, Route, Security, Wants};
 pub use dialogue::Grouping;
 pub use error::{AuthenticationError, Cause, Error};
 pub use limits::Limits;

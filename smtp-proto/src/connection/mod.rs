@@ -7,6 +7,7 @@
 //!   not asked for waits in the octets that have not been read.
 //! - When it fails, what became of each message comes first, as [`Event::Sent`]; then the error, for ever.
 
+mod accepted;
 mod buffer;
 mod config;
 mod stack;
@@ -18,6 +19,7 @@ use alloc::vec::Vec;
 
 use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Tunnel};
 
+pub use accepted::{Accepted, AcceptedError};
 pub use config::{Config, Route, Security};
 
 pub(crate) use stack::{Broken, Stack};

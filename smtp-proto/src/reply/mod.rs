@@ -40,6 +40,11 @@ impl Reply {
         }
     }
 
+    /// A reply of the code alone.
+    pub(crate) fn bare(code: Code) -> Self {
+        Self { code, text: Vec::new() }
+    }
+
     fn from_parts(code: Code, text: Vec<u8>) -> Self {
         Self { code, text }
     }
