@@ -35,17 +35,27 @@ pub use error::Error;
 pub use smtp_proto as proto;
 pub use transport::{Blocking, Pollable, Ready, Transport};
 
-/// Resolves, connects, secures and authenticates as `config` says.
+/// Resolves, connects (through proxies, where there are some), secures and authenticates as `config` says.
 ///
 /// Trusts whom the platform trusts, unless `config` brings a TLS connector of its own.
 ///
 /// # Errors
 ///
-/// [`Error`]; each names its phase.
+/// [`Error`]; each names its phase, and the hop where there are several.
 pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
+    let mut config = config.clone().on_platform();
     config.check()?;
-    let stream = dial::dial(config)?;
-    Smtp::over(stream, config, Route::direct())
+    loop {
+        let (stream, route) = dial::dial(&config)?;
+        match Smtp::over(stream, &config, route) {
+            // A proxy that asks for credentials and closes is answered on a new connection, once.
+            Err(Error::Session { error, source }) => match config.answering(&error) {
+                Some(next) => config = next,
+                None => return Err(Error::Session { error, source }),
+            },
+            other => return other,
+        }
+    }
 }
 
 /// One session with a server.

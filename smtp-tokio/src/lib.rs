@@ -32,17 +32,27 @@ pub use error::Error;
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
 
-/// Resolves, connects, secures and authenticates as `config` says.
+/// Resolves, connects (through proxies, where there are some), secures and authenticates as `config` says.
 ///
 /// Trusts whom the platform trusts, unless `config` brings a TLS connector of its own.
 ///
 /// # Errors
 ///
-/// [`Error`]; each names its phase.
+/// [`Error`]; each names its phase, and the hop where there are several.
 pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
+    let mut config = config.clone().on_platform();
     config.check()?;
-    let stream = dial::dial(config).await?;
-    Smtp::over(stream, config, Route::direct()).await
+    loop {
+        let (stream, route) = dial::dial(&config).await?;
+        match Smtp::over(stream, &config, route).await {
+            // A proxy that asks for credentials and closes is answered on a new connection, once.
+            Err(Error::Session { error, source }) => match config.answering(&error) {
+                Some(next) => config = next,
+                None => return Err(Error::Session { error, source }),
+            },
+            other => return other,
+        }
+    }
 }
 
 /// One session with a server.

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::route::Proxy;
 use crate::body::LineEndings;
 use crate::client::{self, Entropy, StartTls, Transcript};
 use crate::{Grouping, Limits, Misuse, sasl, tls};
@@ -48,6 +49,7 @@ pub struct Config {
     pub(super) connector: Option<Arc<dyn tls::Connector>>,
     tls_name: Option<String>,
     line_endings: LineEndings,
+    pub(super) proxies: Vec<Proxy>,
 }
 
 impl Config {
@@ -60,6 +62,7 @@ impl Config {
             connector: None,
             tls_name: None,
             line_endings: LineEndings::default(),
+            proxies: Vec::new(),
         }
     }
 
@@ -232,42 +235,7 @@ impl fmt::Debug for Config {
             .field("client", &self.client)
             .field("port", &self.port)
             .field("security", &self.security)
+            .field("proxies", &self.proxies)
             .finish_non_exhaustive()
-    }
-}
-
-/// One step of a route, before the server itself.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// TLS with the proxy of this name.
-    Tls(String),
-    /// The handshake that opens the tunnel.
-    Tunnel(proxy_proto::Tunnel),
-}
-
-/// The way to the server through proxies, the nearest first; empty for the direct way.
-#[derive(Debug, Default)]
-pub struct Route {
-    pub(super) steps: Vec<(proxy_proto::Hop, Step)>,
-}
-
-impl Route {
-    /// The direct way.
-    pub fn direct() -> Self {
-        Self::default()
-    }
-
-    /// Adds TLS with the proxy `hop`, whose certificate must prove `name`.
-    #[must_use]
-    pub fn tls(mut self, hop: proxy_proto::Hop, name: impl Into<String>) -> Self {
-        self.steps.push((hop, Step::Tls(name.into())));
-        self
-    }
-
-    /// Adds the tunnel that the proxy `hop` is asked for.
-    #[must_use]
-    pub fn tunnel(mut self, hop: proxy_proto::Hop, tunnel: proxy_proto::Tunnel) -> Self {
-        self.steps.push((hop.clone(), Step::Tunnel(tunnel.at(hop))));
-        self
     }
 }
