@@ -13,9 +13,10 @@ pub struct Limits {
     /// RFC 5321 section 4.5.3.1.4 asks for 512, and each extension adds to it; 2048 holds MAIL and RCPT with the parameters
     /// of all of them. More is answered with 500.
     pub line: usize,
-    /// Octets of one line of an AUTH exchange, line end included. Default 12,290.
+    /// Octets of one AUTH command or line of its exchange, line end included. Default 12,336.
     ///
-    /// RFC 4954 section 4 asks for 12,288 octets of base64. More is answered with 500.
+    /// RFC 4954 section 4 asks for 12,288 octets of base64; the rest is for `AUTH`, the longest name of a mechanism, and CRLF.
+    /// More is answered with 500.
     pub auth_line: usize,
     /// Recipients accepted in one transaction. Default 1000.
     ///
@@ -57,7 +58,7 @@ impl Default for Limits {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         Self {
             line: crate::command::LINE_LIMIT,
-            auth_line: 12_288 + 2,
+            auth_line: 12_288 + 48,
             recipients: 1000,
             message: 50 * 1024 * 1024,
             errors: 20,
