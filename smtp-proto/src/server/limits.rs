@@ -29,11 +29,13 @@ pub struct Limits {
     pub message: u64,
     /// Malformed, unknown and misplaced commands in one session. Default 20.
     ///
-    /// A client that goes on after that many is none, or looks for a hole. The next is answered with 421.
+    /// A client that goes on after that many is none, or looks for a hole. The next is answered with 421. What a refused MAIL
+    /// or RCPT makes of the rest of its group (RFC 2920) is no error of the client's, and not counted.
     pub errors: u32,
-    /// Commands in a row that bring nothing: no accepted recipient, no message, no authentication. Default 200.
+    /// Commands since the last message or authentication, accepted recipients and accepted chunks not counted. Default 1500.
     ///
-    /// Bounds what a client can have done before it has authenticated. One more is answered with 421.
+    /// Bounds what a client can have done before it has authenticated, and still leaves room for a group of a thousand
+    /// recipients behind a MAIL that was refused. One more is answered with 421.
     pub commands: u32,
     /// AUTH exchanges that fail in one session. Default 3.
     ///
@@ -62,7 +64,7 @@ impl Default for Limits {
             recipients: 1000,
             message: 50 * 1024 * 1024,
             errors: 20,
-            commands: 200,
+            commands: 1500,
             authentications: 3,
             command_time: minutes(5),
             content_time: minutes(5),

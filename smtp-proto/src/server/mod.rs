@@ -228,8 +228,9 @@ impl Server {
 
     /// Whether 421 may be said now: nothing is owed and nothing under way.
     fn leaves_now(&self) -> bool {
+        let chunks_due = |transaction: &Transaction| transaction.chunked && !transaction.spoilt;
         let idle = match &self.state {
-            State::Command => true,
+            State::Command => !self.transaction.as_ref().is_some_and(chunks_due),
             State::Auth(exchange) => exchange.initial.is_none(),
             _ => false,
         };

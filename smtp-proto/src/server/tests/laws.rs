@@ -108,6 +108,13 @@ fn shutting_down_finishes_what_is_under_way() {
     assert_eq!(server.finish(), Ok(()));
 
     let mut server = Server::new(config());
+    feed(&mut server, at(0), b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nBDAT 1\r\na");
+    server.shut_down();
+    assert_eq!(last_word(&mut server, at(1)), "");
+    let end = feed(&mut server, at(2), b"BDAT 0 LAST\r\nNOOP\r\n");
+    assert_eq!(end, "250 2.0.0 Message accepted\r\n421 4.3.2 Shutting down, closing the connection\r\n");
+
+    let mut server = Server::new(config());
     feed(&mut server, at(0), b"EHLO a\r\nNO");
     server.shut_down();
     assert_eq!(feed(&mut server, at(1), b"OP\r\n"), "421 4.3.2 Shutting down, closing the connection\r\n");
@@ -141,6 +148,25 @@ fn caps_are_kept() {
          S: 250 2.0.0 OK\nS: 250 2.0.0 OK\nS: 250 2.0.0 OK\nS: 421 4.7.0 Too many commands, closing the connection",
     );
     assert_eq!(owner.result, Err(Error::TooManyCommands));
+}
+
+#[test]
+fn a_group_behind_a_refusal_is_no_error() {
+    let owner = play_greeted(
+        &limited(|limits| (limits.errors, limits.commands) = (0, 8)),
+        "C: MAIL FROM:<refused@b>\nC: RCPT TO:<a@b>\nC: DATA\nC: BDAT 1 LAST\nC: x\\c
+         C: MAIL FROM:<a@b>\nC: RCPT TO:<refused@b>\nC: DATA\nC: BDAT 1 LAST\nC: x\\c
+         S: 550 5.7.1 Sender refused\nS: 503 5.5.1 MAIL first\nS: 503 5.5.1 MAIL first\nS: 503 5.5.1 MAIL first
+         S: 250 2.1.0 Sender OK\nS: 550 5.1.1 No such mailbox\nS: 554 5.5.1 No valid recipients\nS: 554 5.5.1 No valid recipients
+         S: 421 4.7.0 Too many commands, closing the connection",
+    );
+    assert_eq!(owner.result, Err(Error::TooManyCommands));
+}
+
+#[test]
+fn a_session_can_be_moved_to_another_thread() {
+    fn moves<T: Send + 'static>(_: &T) {}
+    moves(&Server::new(config()));
 }
 
 #[test]
