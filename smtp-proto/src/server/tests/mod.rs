@@ -7,6 +7,7 @@ mod auth;
 mod dialogues;
 mod laws;
 mod messages;
+mod pair;
 
 use alloc::format;
 use alloc::string::{String, ToString};
