@@ -180,7 +180,8 @@ impl fmt::Display for Kind {
             Self::AddressType(code) => write!(f, "0x{code:02x} is no SOCKS5 address type"),
             Self::CredentialsRefused => f.write_str("the proxy refused the user name or password"),
             Self::Http { status, reason } => {
-                write!(f, "the proxy said {status} {reason}")?;
+                let space = if reason.is_empty() { "" } else { " " };
+                write!(f, "the proxy said {status}{space}{reason}")?;
                 f.write_str(match status {
                     403 => ": its rules do not allow this target or port",
                     405 | 501 => ": it does not know CONNECT, it may be a web server",
@@ -262,6 +263,16 @@ mod tests {
         let error = error.at(Hop::named(2, "socks5://b:1080"));
         assert_eq!(error.to_string(), "hop 2, socks5://b:1080: host unreachable (SOCKS5 request)");
         assert_eq!(error.hop().map(Hop::number), Some(2));
+    }
+
+    #[test]
+    fn messages_say_what_the_proxy_said_and_what_to_do() {
+        let http = |status, reason: &str| Kind::Http { status, reason: reason.into() }.to_string();
+        assert_eq!(http(502, "Bad Gateway"), "the proxy said 502 Bad Gateway: it could not reach the target");
+        assert_eq!(http(403, ""), "the proxy said 403: its rules do not allow this target or port");
+        assert_eq!(http(418, "Teapot"), "the proxy said 418 Teapot");
+        let on_a_socks_port = Kind::Speaks(Spoken::Http).to_string();
+        assert_eq!(on_a_socks_port, "the peer seems to speak HTTP: try http://");
     }
 
     #[test]

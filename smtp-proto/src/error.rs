@@ -3,12 +3,11 @@
 //! The rules of this file: an error names its phase, and the hop where there is one; it says what the peer said and what
 //! can be done; it is plain data, so that it can be kept, compared and returned again. It knows no `io::Error`.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use proxy_proto::Phase;
+use proxy_proto::{Hop, Phase};
 
 use crate::reply::{MalformedReply, Reply};
 use crate::{sasl, tls};
@@ -22,15 +21,6 @@ pub struct Error {
     pub hop: Option<Hop>,
     /// What happened.
     pub cause: Cause,
-}
-
-/// One proxy of a route.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Hop {
-    /// Counted from 1, the nearest.
-    pub number: usize,
-    /// The proxy as a URL, without its password.
-    pub name: String,
 }
 
 /// What happened.
@@ -57,6 +47,8 @@ pub enum Cause {
     Authentication(AuthenticationError),
     /// TLS could not be established, or broke.
     Tls(tls::Error),
+    /// The tunnel could not be opened.
+    Tunnel(proxy_proto::Error),
     /// A limit has passed.
     TimedOut {
         /// How long was waited.
@@ -127,8 +119,12 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A tunnel's own error names hop and phase already.
+        if let Cause::Tunnel(error) = &self.cause {
+            return write!(f, "{error}");
+        }
         if let Some(hop) = &self.hop {
-            write!(f, "hop {}, {}: ", hop.number, hop.name)?;
+            write!(f, "{hop}: ")?;
         }
         write!(f, "{}: {}", self.phase, self.cause)
     }
@@ -139,6 +135,7 @@ impl core::error::Error for Error {
         match &self.cause {
             Cause::Malformed(error) => Some(error),
             Cause::Tls(error) => Some(error),
+            Cause::Tunnel(error) => Some(error),
             _ => None,
         }
     }
@@ -162,6 +159,7 @@ impl fmt::Display for Cause {
             Self::StartTlsUnavailable(Some(reply)) => write!(f, "the server refuses STARTTLS: {reply}"),
             Self::Authentication(error) => write!(f, "{error}"),
             Self::Tls(error) => write!(f, "{error}"),
+            Self::Tunnel(error) => write!(f, "{error}"),
             Self::TimedOut { waited, last } => {
                 write!(f, "timed out after {waited:?}; ")?;
                 heard(f, last)

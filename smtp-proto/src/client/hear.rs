@@ -158,6 +158,8 @@ impl Client {
             return Ok(true);
         };
         self.stage = Stage::Auth;
+        // SCRAM tells the server whether it was believed to lack -PLUS, so that nobody between can hide it.
+        self.channel.plus_offered = self.extensions.mechanisms().iter().any(|name| name.ends_with("-PLUS"));
         match Exchange::begin(&self.config, credentials, self.extensions.mechanisms(), &self.channel) {
             Ok(exchange) => {
                 self.exchange = Some(exchange);

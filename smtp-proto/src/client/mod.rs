@@ -111,6 +111,7 @@ pub struct Client {
     must_reset: bool,
     /// A farewell is due, though the session failed: the server deserves a QUIT where it still listens.
     farewell: bool,
+    ended: Option<TransactionId>,
     last: Option<Reply>,
     failure: Option<Error>,
 }
@@ -141,6 +142,7 @@ impl Client {
             quitting: false,
             must_reset: false,
             farewell: false,
+            ended: None,
             last: None,
             failure: None,
         })
@@ -293,6 +295,19 @@ impl Client {
     /// The clock of the operation as a whole starts earlier than the dialogue where a tunnel or TLS comes first.
     pub(crate) fn begin_operation(&mut self, now: Instant) {
         self.operation_since.get_or_insert(now);
+    }
+
+    pub(crate) fn operation_since(&self) -> Option<Instant> {
+        self.operation_since
+    }
+
+    pub(crate) fn last_reply(&self) -> Option<Reply> {
+        self.last.clone()
+    }
+
+    /// The latest message whose final dot was put out.
+    pub(crate) fn last_ended(&self) -> Option<TransactionId> {
+        self.ended
     }
 
     pub(crate) fn is_closed(&self) -> bool {

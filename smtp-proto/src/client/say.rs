@@ -170,6 +170,7 @@ impl Client {
         self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
         self.show(now, phase::MESSAGE, Line::Client("."));
         self.owe(now, Owed::Message(id), phase::MESSAGE, self.config.limits.message, false);
+        self.ended = Some(id);
         self.said += 1;
     }
 

@@ -40,9 +40,9 @@ impl Reply {
         }
     }
 
-    /// For texts of our own, known to be lawful.
-    pub(crate) fn fixed(code: u16, text: &'static str) -> Self {
-        Self { code: Code::new(code).unwrap_or(Code::OK), text: text.as_bytes().to_vec() }
+    /// A reply of the code alone.
+    pub(crate) fn bare(code: Code) -> Self {
+        Self { code, text: Vec::new() }
     }
 
     fn from_parts(code: Code, text: Vec<u8>) -> Self {

@@ -23,7 +23,7 @@ impl Server {
 
     /// A reply whose text was checked, word by word, where it came in.
     pub(super) fn reply(&mut self, code: Code, text: String) -> Reply {
-        let reply = Reply::new(code, text).unwrap_or_else(|_| Reply::fixed(code.number(), ""));
+        let reply = Reply::new(code, text).unwrap_or_else(|_| Reply::bare(code));
         reply.encode(&mut self.output);
         reply
     }

@@ -1,0 +1,143 @@
+//! [`smtp_proto`] bound to std's sockets: connect, send, quit.
+//!
+//! ```no_run
+//! use smtp_blocking::proto::{Config, client::Envelope, sasl::Credentials};
+//!
+//! # fn main() -> Result<(), smtp_blocking::Error> {
+//! let config = Config::new("mail.example.org", 587).credentials(Credentials::password("alice", "correct horse"));
+//! let mut smtp = smtp_blocking::connect(&config)?;
+//! let envelope = Envelope::new("alice@example.org", ["bob@example.net"])?;
+//! let report = smtp.send(&envelope, &b"Subject: hello\r\n\r\nHello, Bob.\r\n"[..])?;
+//! println!("{}", report.is_accepted());
+//! smtp.quit()?;
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod dial;
+mod drive;
+mod error;
+mod transport;
+
+use std::io::{Empty, Read, empty};
+use std::net::TcpStream;
+
+use smtp_proto::client::{Envelope, Event, Report};
+use smtp_proto::command::Command;
+use smtp_proto::reply::Reply;
+use smtp_proto::{Config, Connection, Route};
+
+use drive::{Drive, Source};
+pub use error::Error;
+/// The pure part: configuration, envelopes, reports.
+pub use smtp_proto as proto;
+pub use transport::{Blocking, Pollable, Ready, Transport};
+
+/// Resolves, connects, secures and authenticates as `config` says.
+///
+/// Trusts whom the platform trusts, unless `config` brings a TLS connector of its own.
+///
+/// # Errors
+///
+/// [`Error`]; each names its phase.
+pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
+    config.check()?;
+    let stream = dial::dial(config)?;
+    Smtp::over(stream, config, Route::direct())
+}
+
+/// One session with a server.
+pub struct Smtp<S = Pollable<TcpStream>> {
+    drive: Drive<S>,
+    endings: smtp_proto::body::LineEndings,
+}
+
+impl<S: Transport> Smtp<S> {
+    /// A session over a stream that the caller brings, open to the server or to the first proxy of `route`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Session`], [`Error::Misuse`].
+    pub fn over(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
+        let connection = Connection::new(config.clone().on_platform(), route)?;
+        let mut smtp = Self { drive: Drive::new(connection, stream), endings: config.get_line_endings() };
+        smtp.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(()))?;
+        Ok(smtp)
+    }
+
+    /// Sends one message, read from `message` as it goes: memory does not depend on its size.
+    ///
+    /// What became of each recipient is in the report, also where the session broke down on the way; a report is no
+    /// promise that all were accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
+    /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
+    pub fn send(&mut self, envelope: &Envelope, message: impl Read) -> Result<Report, Error> {
+        self.check_clean()?;
+        let id = self.drive.connection.send(envelope.clone(), self.endings)?;
+        let mut source = Source::new(message);
+        let report = self.until(&mut source, |event| match event {
+            Event::Sent(report) if report.transaction == id => Some(report),
+            _ => None,
+        })?;
+        source.failed.map_or(Ok(report), Err)
+    }
+
+    /// Says a command of the caller's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Session`], [`Error::Misuse`], [`Error::Unfinished`]. A reply of 4yz or 5yz is no error.
+    pub fn command(&mut self, command: Command) -> Result<Reply, Error> {
+        self.check_clean()?;
+        let id = self.drive.connection.command(command)?;
+        self.until(&mut nothing(), |event| match event {
+            Event::Replied { command, reply } if command == id => Some(reply),
+            _ => None,
+        })
+    }
+
+    /// Says QUIT, and closes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Session`] where the session was over before.
+    pub fn quit(mut self) -> Result<(), Error> {
+        self.check_clean()?;
+        self.drive.connection.quit()?;
+        self.until(&mut nothing(), |event| matches!(event, Event::Closed(_)).then_some(()))?;
+        self.drive.part();
+        Ok(())
+    }
+
+    /// What the session has agreed on: extensions, TLS, mechanism.
+    pub fn connection(&self) -> &Connection {
+        &self.drive.connection
+    }
+
+    /// Runs until an event is the one waited for.
+    fn until<R: Read, T>(&mut self, source: &mut Source<R>, wanted: impl Fn(Event) -> Option<T>) -> Result<T, Error> {
+        loop {
+            if let Some(found) = wanted(self.drive.next(source)?) {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn check_clean(&mut self) -> Result<(), Error> {
+        let now = self.drive.now();
+        match self.drive.connection.poll(now) {
+            Err(error) => Err(Error::Session { error, source: None }),
+            Ok(_) if self.drive.connection.is_clean() => Ok(()),
+            Ok(_) => Err(Error::Unfinished),
+        }
+    }
+}
+
+fn nothing() -> Source<Empty> {
+    Source::new(empty())
+}

@@ -1,0 +1,273 @@
+//! Whom to connect to, and how: what a caller sets once and may use for many connections.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::body::LineEndings;
+use crate::client::{self, Entropy, StartTls, Transcript};
+use crate::{Grouping, Limits, Misuse, sasl, tls};
+
+/// How the session is secured. Credentials never travel in clear in any of them, unless
+/// [`sasl::Allowed::danger_allow_clear_text`] says so.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Security {
+    /// TLS whenever it can be had, always verified; which kind is found out on the connection itself. On port 465 TLS comes
+    /// first. Elsewhere the greeting is awaited: if it comes, STARTTLS is used where offered; if there is silence for
+    /// [`Limits::greeting`], TLS begins on the same connection.
+    #[default]
+    Auto,
+    /// TLS from the first octet (RFC 8314).
+    Implicit,
+    /// STARTTLS, or no session (RFC 3207).
+    StartTls,
+    /// STARTTLS where it is offered, else clear text.
+    StartTlsIfOffered,
+    /// Clear text.
+    None,
+}
+
+/// Whom to connect to, and how.
+///
+/// ```
+/// use smtp_proto::{Config, Security, sasl::Credentials};
+///
+/// let config = Config::new("mail.example.org", 587)
+///     .security(Security::StartTls)
+///     .credentials(Credentials::password("alice", "correct horse"))
+///     .helo("client.example.org");
+/// assert_eq!(config.port(), 587);
+/// ```
+#[derive(Clone)]
+pub struct Config {
+    pub(super) client: client::Config,
+    port: u16,
+    security: Security,
+    pub(super) connector: Option<Arc<dyn tls::Connector>>,
+    tls_name: Option<String>,
+    line_endings: LineEndings,
+}
+
+impl Config {
+    /// A server by its name or address and its port; security [`Auto`](Security::Auto), no credentials.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
+        Self {
+            client: client::Config::new(host),
+            port,
+            security: Security::default(),
+            connector: None,
+            tls_name: None,
+            line_endings: LineEndings::default(),
+        }
+    }
+
+    /// How the session is secured.
+    #[must_use]
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = security;
+        self
+    }
+
+    /// Who begins TLS sessions. Without one, a session that needs TLS fails.
+    #[must_use]
+    pub fn tls(mut self, connector: impl tls::Connector + 'static) -> Self {
+        self.connector = Some(Arc::new(connector));
+        self
+    }
+
+    /// The name the server's certificate must prove, where it is not the host's.
+    #[must_use]
+    pub fn tls_name(mut self, name: impl Into<String>) -> Self {
+        self.tls_name = Some(name.into());
+        self
+    }
+
+    /// Who is to be authenticated. A server that does not offer AUTH is an error then: mail is never sent unauthenticated
+    /// by accident.
+    #[must_use]
+    pub fn credentials(mut self, credentials: sasl::Credentials) -> Self {
+        self.client.credentials = Some(credentials);
+        self
+    }
+
+    /// The mechanisms that may be used.
+    #[must_use]
+    pub fn allowed(mut self, allowed: sasl::Allowed) -> Self {
+        self.client.allowed = allowed;
+        self
+    }
+
+    /// The name given in EHLO.
+    #[must_use]
+    pub fn helo(mut self, name: impl Into<String>) -> Self {
+        self.client.helo = name.into();
+        self
+    }
+
+    /// How long each phase may take.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.client.limits = limits;
+        self
+    }
+
+    /// How eagerly commands are grouped.
+    #[must_use]
+    pub fn grouping(mut self, grouping: Grouping) -> Self {
+        self.client.grouping = grouping;
+        self
+    }
+
+    /// Ignores an extension though the server offers it, by EHLO keyword.
+    #[must_use]
+    pub fn without(mut self, keyword: impl Into<String>) -> Self {
+        self.client.without.push(keyword.into());
+        self
+    }
+
+    /// Randomness, for the mechanisms that need some; without it only those that need none are used.
+    #[must_use]
+    pub fn entropy(mut self, fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
+        let fill: Entropy = Arc::new(fill);
+        self.client.entropy = Some(fill);
+        self
+    }
+
+    /// Who listens to the dialogue.
+    #[must_use]
+    pub fn transcript(mut self, transcript: Transcript) -> Self {
+        self.client.transcript = Some(transcript);
+        self
+    }
+
+    /// What becomes of line endings that are not CRLF, in every message.
+    #[must_use]
+    pub fn line_endings(mut self, endings: LineEndings) -> Self {
+        self.line_endings = endings;
+        self
+    }
+
+    /// What becomes of line endings that are not CRLF.
+    pub fn get_line_endings(&self) -> LineEndings {
+        self.line_endings
+    }
+
+    /// The same, with what the platform gives where nothing was given: its trusted roots, its randomness.
+    #[cfg(feature = "platform")]
+    #[must_use]
+    pub fn on_platform(self) -> Self {
+        let config = if self.connector.is_some() { self } else { self.tls(tls::Settings::default().connector()) };
+        if config.client.entropy.is_some() {
+            return config;
+        }
+        config.entropy(|octets| {
+            // Without randomness there is no secret worth keeping: better to stop than to go on with a nonce of zeroes.
+            getrandom::fill(octets).expect("the platform has no source of randomness");
+        })
+    }
+
+    /// The server's name or address.
+    pub fn host(&self) -> &str {
+        &self.client.host
+    }
+
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The limits, also those that an adapter must keep itself: `resolve` and `connect`.
+    pub fn get_limits(&self) -> &Limits {
+        &self.client.limits
+    }
+
+    /// Refuses what cannot be said or meant, before anything is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] for the EHLO name or a limit.
+    pub fn check(&self) -> Result<(), Misuse> {
+        self.client.check()
+    }
+
+    /// What the client is told about STARTTLS; `Auto` has settled the rest below it.
+    pub(super) fn client(&self) -> client::Config {
+        let mut client = self.client.clone();
+        client.starttls = match self.security {
+            Security::StartTls => StartTls::Required,
+            Security::Auto | Security::StartTlsIfOffered => StartTls::IfOffered,
+            Security::Implicit | Security::None => StartTls::Never,
+        };
+        client
+    }
+
+    pub(super) fn opening(&self) -> Opening {
+        match self.security {
+            Security::Implicit => Opening::Tls,
+            Security::Auto if self.port == 465 => Opening::Tls,
+            Security::Auto if self.connector.is_some() => Opening::Listen,
+            _ => Opening::Clear,
+        }
+    }
+
+    pub(super) fn server_name(&self) -> &str {
+        self.tls_name.as_deref().unwrap_or(&self.client.host)
+    }
+}
+
+/// How the conversation with the server itself begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Opening {
+    Clear,
+    Tls,
+    /// Whoever speaks first decides.
+    Listen,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("client", &self.client)
+            .field("port", &self.port)
+            .field("security", &self.security)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One step of a route, before the server itself.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// TLS with the proxy of this name.
+    Tls(String),
+    /// The handshake that opens the tunnel.
+    Tunnel(proxy_proto::Tunnel),
+}
+
+/// The way to the server through proxies, the nearest first; empty for the direct way.
+#[derive(Debug, Default)]
+pub struct Route {
+    pub(super) steps: Vec<(proxy_proto::Hop, Step)>,
+}
+
+impl Route {
+    /// The direct way.
+    pub fn direct() -> Self {
+        Self::default()
+    }
+
+    /// Adds TLS with the proxy `hop`, whose certificate must prove `name`.
+    #[must_use]
+    pub fn tls(mut self, hop: proxy_proto::Hop, name: impl Into<String>) -> Self {
+        self.steps.push((hop, Step::Tls(name.into())));
+        self
+    }
+
+    /// Adds the tunnel that the proxy `hop` is asked for.
+    #[must_use]
+    pub fn tunnel(mut self, hop: proxy_proto::Hop, tunnel: proxy_proto::Tunnel) -> Self {
+        self.steps.push((hop.clone(), Step::Tunnel(tunnel.at(hop))));
+        self
+    }
+}

@@ -1,0 +1,193 @@
+//! The wire, and the TLS sessions on it: octets go up and down, whatever is spoken at the top.
+//!
+//! The rules of this file: it knows neither SMTP nor proxies; every floor holds one record's worth upwards, and downwards
+//! what was said in one turn. Either side of a session can stand on it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::buffer::{Incoming, Outgoing};
+use crate::tls;
+
+/// Plaintext that may wait on one floor before no more is opened.
+const ROOM: usize = 16 * 1024;
+
+/// The wire, with a TLS session a floor, the one nearest to the wire first.
+#[derive(Default)]
+pub(crate) struct Stack {
+    incoming: Incoming,
+    pub(super) outgoing: Outgoing,
+    floors: Vec<Floor>,
+    ended: bool,
+    unwritable: bool,
+}
+
+struct Floor {
+    session: Box<dyn tls::Session>,
+    /// Opened, and not taken by the floor above.
+    plain: Vec<u8>,
+    taken: usize,
+    /// Said by the floor above, and not sealed.
+    said: Vec<u8>,
+    heard: bool,
+}
+
+impl Floor {
+    fn unread(&self) -> &[u8] {
+        &self.plain[self.taken..]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.taken += n;
+        if self.taken >= self.plain.len() {
+            self.plain.clear();
+            self.taken = 0;
+        }
+    }
+}
+
+/// A fault of a TLS session, and which one: 0 is nearest to the wire.
+pub(crate) struct Broken {
+    pub(crate) floor: usize,
+    pub(crate) error: tls::Error,
+}
+
+impl Stack {
+    /// Puts a session on top of what stands.
+    pub(crate) fn push(&mut self, session: Box<dyn tls::Session>) {
+        self.floors.push(Floor { session, plain: Vec::new(), taken: 0, said: Vec::new(), heard: false });
+    }
+
+    pub(crate) fn session(&mut self) -> Option<&mut dyn tls::Session> {
+        match self.floors.last_mut() {
+            Some(floor) => Some(floor.session.as_mut()),
+            None => None,
+        }
+    }
+
+    /// Has the topmost session heard anything at all?
+    pub(crate) fn has_heard(&self) -> bool {
+        self.floors.last().is_some_and(|floor| floor.heard)
+    }
+
+    /// Carries what was received up through the sessions.
+    pub(crate) fn lift(&mut self) -> Result<(), Broken> {
+        for at in 0..self.floors.len() {
+            let (below, above) = self.floors.split_at_mut(at);
+            let Some(floor) = above.first_mut() else { break };
+            let input = match below.last() {
+                Some(lower) => lower.unread(),
+                None => self.incoming.unread(),
+            };
+            // Anything else than a record is an answer in clear: that is worth saying, and no secret of TLS.
+            if let Some(first) = input.first().filter(|_| !floor.heard) {
+                if !(0x14..=0x17).contains(first) {
+                    return Err(Broken { floor: at, error: tls::Error::NotTls(*first) });
+                }
+                floor.heard = true;
+            }
+            let mut rest = input;
+            let opened = floor.session.open(&mut rest, &mut floor.plain, floor.taken + ROOM);
+            let read = input.len() - rest.len();
+            match below.last_mut() {
+                Some(lower) => lower.consume(read),
+                None => self.incoming.consume(read),
+            }
+            opened.map_err(|error| Broken { floor: at, error })?;
+        }
+        Ok(())
+    }
+
+    /// Carries what was said down through the sessions, to the wire.
+    pub(crate) fn lower(&mut self) -> Result<(), Broken> {
+        let mut result = Ok(());
+        for at in (0..self.floors.len()).rev() {
+            let (below, above) = self.floors.split_at_mut(at);
+            let Some(floor) = above.first_mut() else { break };
+            let output = match below.last_mut() {
+                Some(lower) => &mut lower.said,
+                None => self.outgoing.tail(),
+            };
+            if let Err(error) = floor.session.seal(&floor.said, output) {
+                result = result.and(Err(Broken { floor: at, error }));
+            }
+            floor.said.clear();
+        }
+        if self.unwritable {
+            self.outgoing.discard();
+        }
+        result
+    }
+
+    /// What the top may read.
+    pub(crate) fn unread(&self) -> &[u8] {
+        match self.floors.last() {
+            Some(floor) => floor.unread(),
+            None => self.incoming.unread(),
+        }
+    }
+
+    /// The top has read `n` octets.
+    pub(crate) fn consume(&mut self, n: usize) {
+        match self.floors.last_mut() {
+            Some(floor) => floor.consume(n),
+            None => self.incoming.consume(n),
+        }
+    }
+
+    /// Where the top speaks.
+    pub(crate) fn said(&mut self) -> &mut Vec<u8> {
+        match self.floors.last_mut() {
+            Some(floor) => &mut floor.said,
+            None => self.outgoing.tail(),
+        }
+    }
+
+    /// What is to be sent, and room for what may be received; no room behind the end of the stream.
+    pub(crate) fn wire(&mut self) -> (&mut [u8], &[u8]) {
+        let read = if self.ended { &mut [] } else { self.incoming.space() };
+        (read, self.outgoing.unsent())
+    }
+
+    pub(crate) fn received(&mut self, n: usize) {
+        if n == 0 {
+            self.ended = true;
+        }
+        self.incoming.fill(n);
+    }
+
+    pub(crate) fn sent(&mut self, n: usize) {
+        self.outgoing.sent(n);
+    }
+
+    /// The transport takes nothing any more; what it may still bring is read all the same.
+    pub(crate) fn set_unwritable(&mut self) {
+        self.unwritable = true;
+        self.outgoing.discard();
+    }
+
+    /// Nothing can come any more, and everything that came was read.
+    pub(crate) fn is_ended(&self) -> bool {
+        let below = |at: usize| match at {
+            0 => self.incoming.unread().is_empty(),
+            at => self.floors[at - 1].unread().is_empty(),
+        };
+        // A goodbye on any floor is the end of what stands above it.
+        let goodbye = self.floors.iter().any(|floor| floor.session.is_closed_by_peer());
+        self.unread().is_empty() && (goodbye || (self.ended && (0..self.floors.len()).all(below)))
+    }
+
+    /// Frees what is empty.
+    pub(crate) fn give_back(&mut self) {
+        self.incoming.give_back();
+        self.outgoing.give_back();
+        for floor in &mut self.floors {
+            if floor.plain.is_empty() {
+                floor.plain = Vec::new();
+            }
+            if floor.said.is_empty() {
+                floor.said = Vec::new();
+            }
+        }
+    }
+}
