@@ -315,13 +315,15 @@ impl Machine for Server {
         true
     }
 
-    /// The client has closed its side. Call it once the input is empty and no question is open.
+    /// The client has closed its side, and the input is empty. While a question is open or replies wait to be transmitted,
+    /// nothing is decided yet: it is `Ok`, and to be asked again afterwards.
     ///
     /// # Errors
     ///
     /// [`Error::Lost`] where the client did not say QUIT; whether that matters is the owner's to judge.
     fn finish(&mut self) -> Result<(), Error> {
-        if self.failed.is_none() && !self.is_closed() {
+        let answers_due = self.is_asking() || !self.output.is_empty();
+        if self.failed.is_none() && !self.is_closed() && !answers_due {
             self.fail(None, Error::Lost(self.phase()));
         }
         self.failed.clone().map_or(Ok(()), Err)

@@ -61,7 +61,7 @@ impl Server {
     /// Answers what the client did wrong.
     pub(super) fn fault(&mut self, fixed: Fixed) -> Option<Event> {
         self.say(fixed);
-        self.errors += 1;
+        self.errors = self.errors.saturating_add(1);
         if self.errors > self.config.limits.errors {
             self.fail(Some(replies::TOO_MANY_ERRORS), Error::TooManyErrors);
         }
@@ -76,7 +76,7 @@ impl Server {
 
     /// Counts a command that may have brought nothing; `false` where it was one too many.
     pub(super) fn count_command(&mut self) -> bool {
-        self.commands += 1;
+        self.commands = self.commands.saturating_add(1);
         let within = self.commands <= self.config.limits.commands;
         if !within {
             self.fail(Some(replies::TOO_MANY_COMMANDS), Error::TooManyCommands);

@@ -189,6 +189,15 @@ fn a_lost_connection_says_what_was_due() {
         assert_eq!(server.finish(), Err(Error::Lost(due)));
         assert!(server.is_closed() && last_word(&mut server, NOW).is_empty());
     }
+    // A client that closes its side behind the message still has its answer coming.
+    let mut server = Server::new(config());
+    feed(&mut server, NOW, b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\n");
+    assert!(server.receive(NOW, &mut &b".\r\n"[..]).unwrap().is_some());
+    assert_eq!(server.finish(), Ok(()));
+    server.decision().unwrap().accept();
+    assert_eq!(server.finish(), Ok(()));
+    assert_eq!(last_word(&mut server, NOW), "250 2.0.0 Message accepted\r\n");
+    assert_eq!(server.finish(), Err(Error::Lost(phase::COMMAND)));
 }
 
 #[test]
