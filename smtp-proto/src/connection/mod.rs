@@ -165,7 +165,8 @@ impl Connection {
             Top::Tunnel(tunnel) if self.failure.is_none() => {
                 tunnel.transmit(now, self.stack.said());
             }
-            Top::Smtp => {
+            // What was received before a command was said cannot be its answer: it is looked at first.
+            Top::Smtp if self.stack.is_drained() => {
                 self.client.transmit(now, self.stack.said());
             }
             _ => {}
