@@ -94,6 +94,8 @@
 //! ```
 
 use alloc::boxed::Box;
+#[cfg(any(feature = "digest-md5", feature = "scram"))]
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -232,7 +234,7 @@ pub fn start(
 
 /// A nonce as text, for the mechanisms that send theirs so: 32 characters of base64, which has neither comma nor quote.
 #[cfg(any(feature = "digest-md5", feature = "scram"))]
-fn text(nonce: Nonce) -> alloc::string::String {
+fn text(nonce: Nonce) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(nonce)
 }
