@@ -196,3 +196,41 @@ fn a_certificate_that_is_not_trusted_ends_the_session() {
         assert_eq!(error.phase.name(), "TLS handshake");
     }
 }
+
+#[test]
+fn a_refused_token_may_be_replaced_once() {
+    let pki = Pki::new();
+    let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
+    for name in ["OAUTHBEARER", "XOAUTH2"] {
+        let name: MechanismName = name.parse().unwrap();
+        for (fresh, right) in [(Some("the-right-one"), true), (Some("still-wrong"), false), (None, false)] {
+            for by_event in [false, true] {
+                let config = client_config(Security::StartTls)
+                    .tls(pki.client.clone())
+                    .credentials(Credentials::token("alice", "an-old-one"))
+                    .allowed(Allowed::only([name.clone()]));
+                let config = if by_event {
+                    config.refresh_token(true)
+                } else {
+                    config.token_source(move |_, detail| {
+                        assert!(detail.is_some_and(|json| json.starts_with(b"{")));
+                        fresh.map(Into::into)
+                    })
+                };
+                let server = server_config().mechanisms([name.clone()]);
+                let mut wire = Wire::new(config, server, Some(acceptor.clone()), false, 7);
+                wire.manners.password = Some("the-right-one".into());
+                if by_event {
+                    assert!(wire.run_until(|event| matches!(event, Event::NeedsToken { detail: Some(_), .. })));
+                    wire.client.fresh_token(fresh.map(Into::into)).unwrap();
+                    assert!(wire.client.fresh_token(None).is_err(), "only one is asked for");
+                }
+                let opened = wire.run_until(|event| *event == Event::Ready);
+                assert_eq!(opened, right, "{name} {fresh:?}: {:?}", wire.failure);
+                if !right {
+                    assert!(matches!(wire.failure.unwrap().cause, Cause::Authentication(_)));
+                }
+            }
+        }
+    }
+}

@@ -18,7 +18,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Tunnel};
+use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 
 pub use accepted::{Accepted, AcceptedError};
 pub use config::{Config, Security};
@@ -139,8 +139,9 @@ impl Connection {
     pub fn poll(&mut self, now: Instant) -> Result<Option<Event>, Error> {
         self.begin(now);
         loop {
-            if let Some(error) = &self.failure {
-                let error = error.clone();
+            // The client may have failed by what its owner did: a token that was not to be had.
+            if let Some(error) = self.failure.clone().or_else(|| self.client.failure()) {
+                self.failure = Some(error.clone());
                 return match self.abandoned() {
                     Some(event) => Ok(Some(event)),
                     None => Err(error),
@@ -224,6 +225,15 @@ impl Connection {
     /// [`Misuse`]; nothing has changed.
     pub fn quit(&mut self) -> Result<(), Misuse> {
         self.client.quit()
+    }
+
+    /// Answers [`Event::NeedsToken`]; see [`Client::fresh_token`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotOpen`] where no token is awaited.
+    pub fn fresh_token(&mut self, token: Option<Secret>) -> Result<(), Misuse> {
+        self.client.fresh_token(token)
     }
 
     /// The message being sent; exists only while octets of it may go out.
@@ -444,6 +454,13 @@ impl Connection {
             Event::Sent(report) => {
                 let done = report.transaction;
                 self.ends.retain(|(transaction, _)| *transaction != done);
+            }
+            Event::NeedsToken { reply, detail } => {
+                if let Some(source) = &self.config.token_source {
+                    // It was asked for just now, so the answer cannot come at the wrong moment.
+                    let _ = self.client.fresh_token(source(reply, detail.as_deref()));
+                    return Ok(Advance::On);
+                }
             }
             Event::Closed(_) => self.close(),
             _ => {}
