@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod laws;
+pub mod script;
 pub mod tls;
 pub mod wire;

@@ -102,6 +102,8 @@ pub struct Connection {
     stalled_since: Option<Instant>,
     unwritable: bool,
     failure: Option<Error>,
+    /// The caller has been told of the failure, or has been handed what became of a message by it.
+    told: bool,
     closed: bool,
 }
 
@@ -126,6 +128,7 @@ impl Connection {
             stalled_since: None,
             unwritable: false,
             failure: None,
+            told: false,
             closed: false,
         })
     }
@@ -142,6 +145,7 @@ impl Connection {
             // The client may have failed by what its owner did: a token that was not to be had.
             if let Some(error) = self.failure.clone().or_else(|| self.client.failure()) {
                 self.failure = Some(error.clone());
+                self.told = true;
                 return match self.abandoned() {
                     Some(event) => Ok(Some(event)),
                     None => Err(error),
@@ -518,7 +522,11 @@ impl Connection {
     }
 
     fn deadline(&self) -> Option<Deadline> {
-        if self.failure.is_some() || self.closed {
+        if self.failure.is_some() || self.client.failure().is_some() {
+            // There is something to be told, and no octet will come to say so.
+            return (!self.told).then(|| Deadline { at: Instant::EPOCH, watching: self.phase() });
+        }
+        if self.closed {
             return None;
         }
         let limits = self.client.limits();
