@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dialogue;
 pub mod laws;
 pub mod script;
 pub mod tls;

@@ -245,6 +245,10 @@ impl Connection {
         if self.failure.is_some() || self.unwritable || !matches!(self.top, Top::Smtp) {
             return None;
         }
+        // As for commands: what was received before the dot was said is looked at first.
+        if !self.stack.is_drained() {
+            return None;
+        }
         let room = if self.stack.wire().1.len() < HIGH_WATER { HIGH_WATER } else { 0 };
         self.client.body(now, self.stack.said(), room)
     }
