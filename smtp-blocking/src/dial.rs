@@ -10,8 +10,13 @@ use smtp_proto::Config;
 use crate::Error;
 use crate::transport::Pollable;
 
-/// Resolves the host, and connects to its first address that answers.
-pub(crate) fn dial(config: &Config) -> Result<Pollable<TcpStream>, Error> {
+/// Resolves the host, and connects to its first address that answers: the first half of [`connect`](crate::connect), for
+/// who wants to know the stream before the session begins.
+///
+/// # Errors
+///
+/// [`Error::Resolve`], [`Error::Connect`].
+pub fn dial(config: &Config) -> Result<Pollable<TcpStream>, Error> {
     let host = config.host();
     let resolve = |source| Error::Resolve { host: host.to_owned(), source };
     let mut tried = Vec::new();

@@ -58,6 +58,10 @@ impl<S: Transport> Drive<S> {
         Self { connection, stream, epoch: Clock::now(), failed: None }
     }
 
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     pub(crate) fn now(&self) -> Instant {
         Instant::from_epoch(self.epoch.elapsed())
     }

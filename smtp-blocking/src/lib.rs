@@ -29,6 +29,7 @@ use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
 use smtp_proto::{Config, Connection, Route};
 
+pub use dial::dial;
 use drive::{Drive, Source};
 pub use error::Error;
 /// The pure part: configuration, envelopes, reports.
@@ -44,13 +45,14 @@ pub use transport::{Blocking, Pollable, Ready, Transport};
 /// [`Error`]; each names its phase.
 pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
     config.check()?;
-    let stream = dial::dial(config)?;
+    let stream = dial(config)?;
     Smtp::over(stream, config, Route::direct())
 }
 
 /// One session with a server.
 pub struct Smtp<S = Pollable<TcpStream>> {
     drive: Drive<S>,
+    ready: bool,
     endings: smtp_proto::body::LineEndings,
 }
 
@@ -61,10 +63,33 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Session`], [`Error::Misuse`].
     pub fn over(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
-        let connection = Connection::new(config.clone().on_platform(), route)?;
-        let mut smtp = Self { drive: Drive::new(connection, stream), endings: config.get_line_endings() };
-        smtp.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(()))?;
+        let mut smtp = Self::begin(stream, config, route)?;
+        smtp.ready()?;
         Ok(smtp)
+    }
+
+    /// The same, before a word was said: [`ready`](Self::ready) follows. Where that fails, what the session has come to
+    /// can still be [looked at](Self::connection).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`].
+    pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
+        let connection = Connection::new(config.clone().on_platform(), route)?;
+        Ok(Self { drive: Drive::new(connection, stream), ready: false, endings: config.get_line_endings() })
+    }
+
+    /// Runs until the session is greeted, secured and authenticated as configured.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Session`].
+    pub fn ready(&mut self) -> Result<(), Error> {
+        if !self.ready {
+            self.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(()))?;
+            self.ready = true;
+        }
+        Ok(())
     }
 
     /// Sends one message, read from `message` as it goes: memory does not depend on its size.
@@ -117,6 +142,11 @@ impl<S: Transport> Smtp<S> {
     /// What the session has agreed on: extensions, TLS, mechanism.
     pub fn connection(&self) -> &Connection {
         &self.drive.connection
+    }
+
+    /// The stream that the session runs on.
+    pub fn stream(&self) -> &S {
+        self.drive.stream()
     }
 
     /// Runs until an event is the one waited for.

@@ -9,8 +9,13 @@ use tokio::time::timeout;
 
 use crate::Error;
 
-/// Resolves the host, and connects to its first address that answers.
-pub(crate) async fn dial(config: &Config) -> Result<TcpStream, Error> {
+/// Resolves the host, and connects to its first address that answers: the first half of [`connect`](crate::connect), for
+/// who wants to know the stream before the session begins.
+///
+/// # Errors
+///
+/// [`Error::Resolve`], [`Error::Connect`].
+pub async fn dial(config: &Config) -> Result<TcpStream, Error> {
     let limits = config.get_limits();
     let host = config.host();
     let late = || io::Error::from(io::ErrorKind::TimedOut);

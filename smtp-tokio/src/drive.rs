@@ -56,6 +56,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         Self { connection, stream, epoch: tokio::time::Instant::now(), unflushed: false, failed: None }
     }
 
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     pub(crate) fn now(&self) -> Instant {
         Instant::from_epoch(self.epoch.elapsed())
     }

@@ -19,6 +19,7 @@
 mod dial;
 mod drive;
 mod error;
+pub mod serve;
 
 use smtp_proto::client::{Envelope, Event, Report};
 use smtp_proto::command::Command;
@@ -27,6 +28,7 @@ use smtp_proto::{Config, Connection, Route};
 use tokio::io::{AsyncRead, AsyncWrite, Empty, empty};
 use tokio::net::TcpStream;
 
+pub use dial::dial;
 use drive::{Drive, Source};
 pub use error::Error;
 /// The pure part: configuration, envelopes, reports.
@@ -41,7 +43,7 @@ pub use smtp_proto as proto;
 /// [`Error`]; each names its phase.
 pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
     config.check()?;
-    let stream = dial::dial(config).await?;
+    let stream = dial(config).await?;
     Smtp::over(stream, config, Route::direct()).await
 }
 
@@ -51,6 +53,7 @@ pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
 /// operation says [`Error::Unfinished`].
 pub struct Smtp<S = TcpStream> {
     drive: Drive<S>,
+    ready: bool,
     endings: smtp_proto::body::LineEndings,
 }
 
@@ -61,10 +64,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Session`], [`Error::Misuse`].
     pub async fn over(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
-        let connection = Connection::new(config.clone().on_platform(), route)?;
-        let mut smtp = Self { drive: Drive::new(connection, stream), endings: config.get_line_endings() };
-        smtp.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(())).await?;
+        let mut smtp = Self::begin(stream, config, route)?;
+        smtp.ready().await?;
         Ok(smtp)
+    }
+
+    /// The same, before a word was said: [`ready`](Self::ready) follows. Where that fails, what the session has come to
+    /// can still be [looked at](Self::connection).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`].
+    pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
+        let connection = Connection::new(config.clone().on_platform(), route)?;
+        Ok(Self { drive: Drive::new(connection, stream), ready: false, endings: config.get_line_endings() })
+    }
+
+    /// Runs until the session is greeted, secured and authenticated as configured.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Session`].
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        if !self.ready {
+            self.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(())).await?;
+            self.ready = true;
+        }
+        Ok(())
     }
 
     /// Sends one message, read from `message` as it goes: memory does not depend on its size.
@@ -119,6 +145,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     /// What the session has agreed on: extensions, TLS, mechanism.
     pub fn connection(&self) -> &Connection {
         &self.drive.connection
+    }
+
+    /// The stream that the session runs on.
+    pub fn stream(&self) -> &S {
+        self.drive.stream()
     }
 
     /// Runs until an event is the one waited for.
