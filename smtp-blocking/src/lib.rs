@@ -36,23 +36,35 @@ pub use error::Error;
 pub use smtp_proto as proto;
 pub use transport::{Blocking, Pollable, Ready, Transport};
 
-/// Resolves, connects, secures and authenticates as `config` says.
+/// Resolves, connects (through proxies, where there are some), secures and authenticates as `config` says.
 ///
 /// Trusts whom the platform trusts, unless `config` brings a TLS connector of its own.
 ///
 /// # Errors
 ///
-/// [`Error`]; each names its phase.
+/// [`Error`]; each names its phase, and the hop where there are several.
 pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
+    let mut config = config.clone().on_platform();
     config.check()?;
-    let stream = dial(config)?;
-    Smtp::over(stream, config, Route::direct())
+    loop {
+        let (stream, route) = dial(&config)?;
+        match Smtp::over(stream, &config, route) {
+            // A proxy that asks for credentials and closes is answered on a new connection, once.
+            Err(Error::Session { error, source }) => match config.answering(&error) {
+                Some(next) => config = next,
+                None => return Err(Error::Session { error, source }),
+            },
+            other => return other,
+        }
+    }
 }
 
 /// One session with a server.
 pub struct Smtp<S = Pollable<TcpStream>> {
     drive: Drive<S>,
     ready: bool,
+    /// An operation has begun, and not come to its end.
+    busy: bool,
     endings: smtp_proto::body::LineEndings,
 }
 
@@ -76,7 +88,8 @@ impl<S: Transport> Smtp<S> {
     /// [`Error::Misuse`].
     pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
         let connection = Connection::new(config.clone().on_platform(), route)?;
-        Ok(Self { drive: Drive::new(connection, stream), ready: false, endings: config.get_line_endings() })
+        let endings = config.get_line_endings();
+        Ok(Self { drive: Drive::new(connection, stream), ready: false, busy: false, endings })
     }
 
     /// Runs until the session is greeted, secured and authenticated as configured.
@@ -151,8 +164,10 @@ impl<S: Transport> Smtp<S> {
 
     /// Runs until an event is the one waited for.
     fn until<R: Read, T>(&mut self, source: &mut Source<R>, wanted: impl Fn(Event) -> Option<T>) -> Result<T, Error> {
+        self.busy = true;
         loop {
             if let Some(found) = wanted(self.drive.next(source)?) {
+                self.busy = false;
                 return Ok(found);
             }
         }
@@ -162,8 +177,9 @@ impl<S: Transport> Smtp<S> {
         let now = self.drive.now();
         match self.drive.connection.poll(now) {
             Err(error) => Err(Error::Session { error, source: None }),
-            Ok(_) if self.drive.connection.is_clean() => Ok(()),
-            Ok(_) => Err(Error::Unfinished),
+            Ok(_) if self.busy => Err(Error::Unfinished),
+            // Replies to what the last message said in vain may still be due; what is said next goes behind them.
+            Ok(_) => Ok(()),
         }
     }
 }

@@ -49,15 +49,18 @@ pub(crate) enum Dialed {
 }
 
 impl Dialed {
-    /// Resolves and connects.
-    pub(crate) fn dial(runtime: RuntimeArg, config: &Config) -> Result<Self, Failure> {
+    /// Resolves and connects; the route leads on from there.
+    pub(crate) fn dial(runtime: RuntimeArg, config: &Config) -> Result<(Self, Route), Failure> {
         match runtime {
             RuntimeArg::Tokio => {
                 let tokio = Tokio::new()?;
-                let stream = tokio.run(smtp_tokio::dial(config))?;
-                Ok(Self::Tokio(tokio, stream))
+                let (stream, route) = tokio.run(smtp_tokio::dial(config))?;
+                Ok((Self::Tokio(tokio, stream), route))
             }
-            RuntimeArg::Blocking => Ok(Self::Blocking(smtp_blocking::dial(config)?)),
+            RuntimeArg::Blocking => {
+                let (stream, route) = smtp_blocking::dial(config)?;
+                Ok((Self::Blocking(stream), route))
+            }
         }
     }
 

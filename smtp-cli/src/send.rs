@@ -6,8 +6,6 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use smtp_proto::Route;
-
 use crate::args::SendArgs;
 use crate::embedded::Embedded;
 use crate::failure::Failure;
@@ -64,7 +62,7 @@ fn go(args: &SendArgs, summary: &mut Summary, arrived: &mut Option<Vec<u8>>) -> 
 }
 
 fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), Failure> {
-    let dialed = Dialed::dial(args.runtime, &plan.config)?;
+    let (dialed, route) = Dialed::dial(args.runtime, &plan.config)?;
     let mut config = plan.config.clone();
     if let Ok((peer, local)) = dialed.addresses() {
         summary.server = Some(Server { host: plan.host.clone(), port: plan.port, address: Some(peer) });
@@ -72,7 +70,7 @@ fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), F
             config = config.helo(literal(local));
         }
     }
-    let mut session = dialed.begin(&config, Route::direct())?;
+    let mut session = dialed.begin(&config, route)?;
     let opened = session.ready();
     let look = |session: &runtime::Session| {
         Some(Session::of(session.connection(), &plan.allowed, plan.credentials.as_ref()))

@@ -134,6 +134,7 @@ impl Plan {
         if let Some(name) = &args.tls_name {
             config = config.tls_name(name);
         }
+        let config = config.on_platform();
         config.check().map_err(misuse)?;
         let mail = if args.validate { None } else { Some(mail(args, user, own.is_some())?) };
         let helo = args.helo.clone();

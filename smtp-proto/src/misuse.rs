@@ -57,6 +57,13 @@ pub enum Misuse {
         /// Why not.
         why: String,
     },
+    /// A proxy cannot be asked for what comes behind it.
+    Proxy {
+        /// The proxy's place, counted from 1.
+        hop: usize,
+        /// Why not.
+        why: String,
+    },
     /// The TLS settings cannot be used.
     Tls {
         /// Why not.
@@ -80,6 +87,7 @@ impl fmt::Display for Misuse {
             Self::BareLineEnding => f.write_str("the message contains a bare CR or LF"),
             Self::Duration { what } => write!(f, "the {what} limit must be more than zero and at most a day"),
             Self::Credentials { why } => write!(f, "the credentials cannot be used: {why}"),
+            Self::Proxy { hop, why } => write!(f, "hop {hop}: {why}"),
             Self::Tls { why } => write!(f, "the TLS settings cannot be used: {why}"),
         }
     }

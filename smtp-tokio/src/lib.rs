@@ -34,17 +34,27 @@ pub use error::Error;
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
 
-/// Resolves, connects, secures and authenticates as `config` says.
+/// Resolves, connects (through proxies, where there are some), secures and authenticates as `config` says.
 ///
 /// Trusts whom the platform trusts, unless `config` brings a TLS connector of its own.
 ///
 /// # Errors
 ///
-/// [`Error`]; each names its phase.
+/// [`Error`]; each names its phase, and the hop where there are several.
 pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
+    let mut config = config.clone().on_platform();
     config.check()?;
-    let stream = dial(config).await?;
-    Smtp::over(stream, config, Route::direct()).await
+    loop {
+        let (stream, route) = dial(&config).await?;
+        match Smtp::over(stream, &config, route).await {
+            // A proxy that asks for credentials and closes is answered on a new connection, once.
+            Err(Error::Session { error, source }) => match config.answering(&error) {
+                Some(next) => config = next,
+                None => return Err(Error::Session { error, source }),
+            },
+            other => return other,
+        }
+    }
 }
 
 /// One session with a server.
@@ -54,6 +64,8 @@ pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
 pub struct Smtp<S = TcpStream> {
     drive: Drive<S>,
     ready: bool,
+    /// An operation has begun, and not come to its end.
+    busy: bool,
     endings: smtp_proto::body::LineEndings,
 }
 
@@ -77,7 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     /// [`Error::Misuse`].
     pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
         let connection = Connection::new(config.clone().on_platform(), route)?;
-        Ok(Self { drive: Drive::new(connection, stream), ready: false, endings: config.get_line_endings() })
+        let endings = config.get_line_endings();
+        Ok(Self { drive: Drive::new(connection, stream), ready: false, busy: false, endings })
     }
 
     /// Runs until the session is greeted, secured and authenticated as configured.
@@ -158,8 +171,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         source: &mut Source<R>,
         wanted: impl Fn(Event) -> Option<T>,
     ) -> Result<T, Error> {
+        self.busy = true;
         loop {
             if let Some(found) = wanted(self.drive.next(source).await?) {
+                self.busy = false;
                 return Ok(found);
             }
         }
@@ -169,8 +184,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         let now = self.drive.now();
         match self.drive.connection.poll(now) {
             Err(error) => Err(Error::Session { error, source: None }),
-            Ok(_) if self.drive.connection.is_clean() => Ok(()),
-            Ok(_) => Err(Error::Unfinished),
+            Ok(_) if self.busy => Err(Error::Unfinished),
+            // Replies to what the last message said in vain may still be due; what is said next goes behind them.
+            Ok(_) => Ok(()),
         }
     }
 }

@@ -297,6 +297,10 @@ impl Client {
         self.operation_since.get_or_insert(now);
     }
 
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.clone()
+    }
+
     pub(crate) fn operation_since(&self) -> Option<Instant> {
         self.operation_since
     }

@@ -19,7 +19,9 @@ impl Client {
         if core::mem::take(&mut self.farewell) {
             self.line(now, phase::QUIT, output, |output| output.extend_from_slice(b"QUIT\r\n"));
         }
-        if self.failure.is_some() {
+        // A reply that has begun though nothing is due was not asked for; speaking now would make it look like an answer.
+        let unasked = self.dialogue.is_idle() && !self.reader.is_idle();
+        if self.failure.is_some() || unasked {
             return;
         }
         let limits = self.config.limits;

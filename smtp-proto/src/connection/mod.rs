@@ -10,6 +10,7 @@
 mod accepted;
 mod buffer;
 mod config;
+mod route;
 mod stack;
 
 use alloc::collections::VecDeque;
@@ -17,10 +18,11 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Tunnel};
+use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 
 pub use accepted::{Accepted, AcceptedError};
-pub use config::{Config, Route, Security};
+pub use config::{Config, Security};
+pub use route::Route;
 
 pub(crate) use stack::{Broken, Stack};
 
@@ -32,7 +34,8 @@ use crate::extension::Extensions;
 use crate::reply::Reply;
 use crate::sasl::MechanismName;
 use crate::{Misuse, phase, tls};
-use config::{Opening, Step};
+use config::Opening;
+use route::Step;
 
 /// Octets that may wait to be sent before a message has to wait: enough to fill a fast link's window between two turns.
 const HIGH_WATER: usize = 64 * 1024;
@@ -53,7 +56,7 @@ pub struct Wants<'a> {
 enum Top {
     /// Nobody has told the time yet.
     Begin,
-    Tunnel(Tunnel),
+    Tunnel(Hop, Tunnel),
     /// A TLS handshake, since when; the proxy it is with, or the server.
     Handshake {
         since: Instant,
@@ -136,8 +139,9 @@ impl Connection {
     pub fn poll(&mut self, now: Instant) -> Result<Option<Event>, Error> {
         self.begin(now);
         loop {
-            if let Some(error) = &self.failure {
-                let error = error.clone();
+            // The client may have failed by what its owner did: a token that was not to be had.
+            if let Some(error) = self.failure.clone().or_else(|| self.client.failure()) {
+                self.failure = Some(error.clone());
                 return match self.abandoned() {
                     Some(event) => Ok(Some(event)),
                     None => Err(error),
@@ -162,10 +166,11 @@ impl Connection {
     pub fn wants(&mut self, now: Instant) -> Wants<'_> {
         self.begin(now);
         match &mut self.top {
-            Top::Tunnel(tunnel) if self.failure.is_none() => {
+            Top::Tunnel(_, tunnel) if self.failure.is_none() => {
                 tunnel.transmit(now, self.stack.said());
             }
-            Top::Smtp => {
+            // What was received before a command was said cannot be its answer: it is looked at first.
+            Top::Smtp if self.stack.is_drained() => {
                 self.client.transmit(now, self.stack.said());
             }
             _ => {}
@@ -222,6 +227,15 @@ impl Connection {
         self.client.quit()
     }
 
+    /// Answers [`Event::NeedsToken`]; see [`Client::fresh_token`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotOpen`] where no token is awaited.
+    pub fn fresh_token(&mut self, token: Option<Secret>) -> Result<(), Misuse> {
+        self.client.fresh_token(token)
+    }
+
     /// The message being sent; exists only while octets of it may go out.
     pub fn body(&mut self, now: Instant) -> Option<Body<'_>> {
         if self.failure.is_some() || self.unwritable || !matches!(self.top, Top::Smtp) {
@@ -269,7 +283,7 @@ impl Connection {
     pub fn phase(&self) -> Phase {
         match &self.top {
             Top::Begin | Top::Listen { .. } => phase::GREETING,
-            Top::Tunnel(tunnel) => tunnel.deadline().map_or(phase::CONNECT, |deadline| deadline.watching),
+            Top::Tunnel(_, tunnel) => tunnel.deadline().map_or(phase::CONNECT, |deadline| deadline.watching),
             Top::Handshake { kind: Handshake::Silence, .. } if !self.stack.has_heard() => phase::GREETING,
             Top::Handshake { .. } => phase::TLS,
             Top::Smtp => self.client.phase(),
@@ -309,7 +323,7 @@ impl Connection {
     /// The next step of the route, or the server itself.
     fn next_step(&mut self, now: Instant) -> Result<(), Error> {
         match self.route.pop_front() {
-            Some((_, Step::Tunnel(tunnel))) => self.top = Top::Tunnel(tunnel),
+            Some((hop, Step::Tunnel(tunnel))) => self.top = Top::Tunnel(hop, tunnel),
             Some((hop, Step::Tls(name))) => self.begin_tls(now, Some(hop), &name, Handshake::Configured)?,
             None => match self.config.opening() {
                 Opening::Clear => self.top = Top::Smtp,
@@ -345,13 +359,14 @@ impl Connection {
         self.stack.lift().map_err(|broken| self.broken(broken))?;
         match &mut self.top {
             Top::Begin => return Ok(Advance::Wait),
-            Top::Tunnel(tunnel) => {
+            Top::Tunnel(hop, tunnel) => {
                 let mut rest = self.stack.unread();
                 let before = rest.len();
                 let opened = tunnel.receive(now, &mut rest);
                 let read = before - rest.len();
                 self.stack.consume(read);
                 if opened.map_err(from_tunnel)?.is_some() {
+                    self.client.show(now, phase::CONNECT, Line::Note(&format!("{hop}: the tunnel is open")));
                     self.next_step(now)?;
                     return Ok(Advance::On);
                 }
@@ -392,7 +407,7 @@ impl Connection {
         if self.stack.is_ended() {
             match &mut self.top {
                 Top::Smtp => self.client.finish()?,
-                Top::Tunnel(tunnel) => {
+                Top::Tunnel(_, tunnel) => {
                     tunnel.finish().map_err(from_tunnel)?;
                     return Err(self.error(Cause::Closed { last: None }));
                 }
@@ -402,7 +417,7 @@ impl Connection {
         let limits = self.client.limits();
         match &mut self.top {
             Top::Smtp => self.client.expire(now)?,
-            Top::Tunnel(tunnel) => tunnel.expire(now).map_err(from_tunnel)?,
+            Top::Tunnel(_, tunnel) => tunnel.expire(now).map_err(from_tunnel)?,
             Top::Listen { since } if since.after(limits.greeting) <= now => {
                 self.begin_server_tls(now, Handshake::Silence)?;
                 return Ok(Advance::On);
@@ -439,6 +454,13 @@ impl Connection {
             Event::Sent(report) => {
                 let done = report.transaction;
                 self.ends.retain(|(transaction, _)| *transaction != done);
+            }
+            Event::NeedsToken { reply, detail } => {
+                if let Some(source) = &self.config.token_source {
+                    // It was asked for just now, so the answer cannot come at the wrong moment.
+                    let _ = self.client.fresh_token(source(reply, detail.as_deref()));
+                    return Ok(Advance::On);
+                }
             }
             Event::Closed(_) => self.close(),
             _ => {}
@@ -502,7 +524,7 @@ impl Connection {
         let limits = self.client.limits();
         let here = match &self.top {
             Top::Begin => None,
-            Top::Tunnel(tunnel) => tunnel.deadline(),
+            Top::Tunnel(_, tunnel) => tunnel.deadline(),
             Top::Smtp => self.client.deadline(),
             Top::Listen { since } => Some(Deadline { at: since.after(limits.greeting), watching: phase::GREETING }),
             // Who has been silent once is not given more time to be silent again.
@@ -526,6 +548,7 @@ impl Connection {
     fn hop(&self) -> Option<Hop> {
         match &self.top {
             Top::Handshake { hop, .. } => hop.clone(),
+            Top::Tunnel(hop, _) => Some(hop.clone()),
             _ => None,
         }
     }

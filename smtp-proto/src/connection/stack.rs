@@ -166,15 +166,16 @@ impl Stack {
         self.outgoing.discard();
     }
 
+    /// Everything that came was read, but for what cannot be opened yet.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.incoming.unread().is_empty() && self.floors.iter().all(|floor| floor.unread().is_empty())
+    }
+
     /// Nothing can come any more, and everything that came was read.
     pub(crate) fn is_ended(&self) -> bool {
-        let below = |at: usize| match at {
-            0 => self.incoming.unread().is_empty(),
-            at => self.floors[at - 1].unread().is_empty(),
-        };
         // A goodbye on any floor is the end of what stands above it.
         let goodbye = self.floors.iter().any(|floor| floor.session.is_closed_by_peer());
-        self.unread().is_empty() && (goodbye || (self.ended && (0..self.floors.len()).all(below)))
+        self.unread().is_empty() && (goodbye || (self.ended && self.is_drained()))
     }
 
     /// Frees what is empty.

@@ -14,7 +14,7 @@ use super::MechanismName;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A message of more than [`MAX_MESSAGE`](super::MAX_MESSAGE) octets.
+    /// A message of more than [`MAX_MESSAGE`](super::MAX_MESSAGE) octets, or one whose answer would be.
     TooLong {
         /// Its length in octets.
         octets: usize,
@@ -27,7 +27,8 @@ pub enum Error {
     Repeated(&'static str),
     /// A mandatory extension (`m=` of RFC 5802 section 5.1), which we cannot know.
     MandatoryExtension,
-    /// The nonce of the server does not begin with ours, or adds nothing to it, or changed (RFC 5802 section 5).
+    /// The nonce of the server does not begin with ours, or adds nothing to it or too much, or changed (RFC 5802
+    /// section 5).
     NonceMismatch,
     /// An iteration count below [`MIN_ITERATIONS`](super::MIN_ITERATIONS) or above
     /// [`MAX_ITERATIONS`](super::MAX_ITERATIONS).

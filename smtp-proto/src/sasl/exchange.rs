@@ -44,7 +44,6 @@ pub(super) struct Exchange<S> {
 
 impl<S: Steps> Exchange<S> {
     /// A mechanism in which the server speaks first.
-    #[allow(dead_code)] // not every set of features has one
     pub(super) fn server_first(steps: S) -> Self {
         Self { steps, pending: None, initial: false, ended: false, failed: None }
     }
@@ -75,6 +74,11 @@ impl<S: Steps> Exchange<S> {
             return Err(Error::OutOfOrder);
         }
         let answer = self.steps.challenge(challenge)?;
+        // Some answers repeat what the peer sent; none may grow with it.
+        let octets = answer.response.expose().len();
+        if octets > MAX_MESSAGE {
+            return Err(Error::TooLong { octets });
+        }
         self.pending = Some(answer.response);
         Ok(answer.event)
     }

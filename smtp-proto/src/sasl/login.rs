@@ -1,8 +1,8 @@
 //! LOGIN, never standardized (draft-murchison-sasl-login): the server prompts for the name, then for the password.
 //!
 //! The rules of this file: prompts are told by their order, because their texts differ (`Username:`, `User Name` with a NUL,
-//! other languages). One text matters: who sent the name inline and is still asked for it sends it again, once, and never
-//! answers a question for a name with the password.
+//! other languages). One text matters: who sent the name inline and is still asked for it sends it again, once. A question
+//! for the name is never answered with the password, since names are logged.
 
 use proxy_proto::Secret;
 
@@ -35,7 +35,8 @@ pub(super) fn start(user: &str, password: &Secret, inline: bool) -> Result<Excha
 
 /// Whether a prompt asks for a name, in the texts that are in use.
 fn asks_for_user(prompt: &[u8]) -> bool {
-    prompt.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"user"))
+    let is = |part: &[u8], word: &[u8]| part.eq_ignore_ascii_case(word);
+    prompt.get(..4).is_some_and(|start| is(start, b"user")) && !prompt.windows(4).any(|part| is(part, b"pass"))
 }
 
 impl Steps for Login {
@@ -47,6 +48,7 @@ impl Steps for Login {
         match self.next {
             Next::User => {}
             Next::PasswordOrUser if asks_for_user(prompt) => {}
+            Next::Password if asks_for_user(prompt) => return Err(Error::OutOfOrder),
             Next::PasswordOrUser | Next::Password => {
                 self.next = Next::Done;
                 return self.password.take().map(Answer::from).ok_or(Error::OutOfOrder);
@@ -108,6 +110,19 @@ mod tests {
         assert_eq!(said(&mut login).as_deref(), Some(&b"tim"[..]));
         assert_eq!(login.receive(NOW, &mut &b"Password:"[..]), Ok(None));
         assert_eq!(said(&mut login).as_deref(), Some(&b"secret"[..]));
+    }
+
+    #[test]
+    fn the_password_is_no_answer_to_a_question_for_the_name() {
+        for inline in [false, true] {
+            let mut login = start("tim", &"secret".into(), inline).unwrap();
+            said(&mut login);
+            assert_eq!(login.receive(NOW, &mut &b"Username:"[..]), Ok(None));
+            said(&mut login);
+            assert_eq!(login.receive(NOW, &mut &b"Username:"[..]), Err(Error::OutOfOrder));
+            assert_eq!(said(&mut login), None);
+        }
+        assert!(asks_for_user(b"user name") && !asks_for_user(b"User password:"));
     }
 
     #[test]

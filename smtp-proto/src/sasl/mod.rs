@@ -17,6 +17,23 @@
 //!
 //! No mechanism has a deadline of its own. Each holds its credentials, and less than [`MAX_MESSAGE`] octets of the peer's.
 //!
+//! ```
+//! use smtp_proto::sasl::{self, Allowed, Channel, Credentials, MechanismName};
+//! use smtp_proto::{Instant, Machine};
+//!
+//! let offered = [MechanismName::Login, MechanismName::Plain]; // of the server's EHLO reply
+//! let (credentials, channel) = (Credentials::password("tim", "tanstaaftanstaaf"), Channel::secured());
+//! let names = sasl::select(&offered, &Allowed::all(), &credentials, &channel).unwrap();
+//! let nonce = [0; 24]; // of your source of randomness
+//! let mut mechanism = sasl::start(&names[0], &credentials, &channel, "mail.example", nonce).unwrap();
+//!
+//! assert_eq!(mechanism.name(), "PLAIN");
+//! let mut response = Vec::new();
+//! assert!(mechanism.transmit(Instant::EPOCH, &mut response));
+//! assert_eq!(response, b"\0tim\0tanstaaftanstaaf");
+//! assert_eq!(mechanism.finish(), Ok(()));
+//! ```
+//!
 //! # A mechanism of your own
 //!
 //! The trait is open, so that GSSAPI, say, can be brought from outside:
@@ -77,6 +94,8 @@
 //! ```
 
 use alloc::boxed::Box;
+#[cfg(any(feature = "digest-md5", feature = "scram"))]
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -91,6 +110,8 @@ mod digest_md5;
 mod error;
 mod exchange;
 mod external;
+#[cfg(test)]
+mod hostile;
 mod login;
 mod name;
 #[cfg(feature = "ntlm")]
@@ -160,7 +181,8 @@ impl fmt::Debug for dyn Mechanism + '_ {
 ///
 /// # Errors
 ///
-/// The mechanism is not in this build, or cannot carry these credentials; see [`Misuse`].
+/// The mechanism is not in this build, or cannot carry these credentials (SCRAM wants a password that SASLprep accepts, for
+/// one); see [`Misuse`]. The next name of [`select`]'s list may still do.
 pub fn start(
     name: &MechanismName,
     credentials: &Credentials,

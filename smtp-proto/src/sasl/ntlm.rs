@@ -299,14 +299,16 @@ impl Identity {
 
         let mut message = Vec::from(*SIGNATURE);
         message.extend_from_slice(&3_u32.to_le_bytes());
-        let order =
-            |at: usize| if at == 5 { MIC.end } else { MIC.end + payloads[..at].iter().map(Vec::len).sum::<usize>() };
-        for (at, payload) in payloads.iter().enumerate() {
+        let mut offset = MIC.end;
+        for payload in &payloads {
             let length = u16::try_from(payload.len()).map_err(|_| Error::Syntax("NTLM target info too long"))?;
+            // Where an empty field would be does not matter, as long as it is inside the message.
+            let at = if payload.is_empty() { MIC.end } else { offset };
             message.extend_from_slice(&length.to_le_bytes());
             message.extend_from_slice(&length.to_le_bytes());
-            // The sum of six 16-bit lengths.
-            message.extend_from_slice(&(order(at) as u32).to_le_bytes());
+            // The sum of 16-bit lengths.
+            message.extend_from_slice(&(at as u32).to_le_bytes());
+            offset += payload.len();
         }
         message.extend_from_slice(&(OFFERED & challenge.flags).to_le_bytes());
         // No version, and room for the MIC, zero while it is computed.

@@ -189,6 +189,33 @@ mod tests {
         assert_eq!(got, Ok(vec![Login]));
     }
 
+    #[cfg(all(feature = "cram-md5", feature = "digest-md5", feature = "ntlm", feature = "scram"))]
+    #[test]
+    fn with_all_built_in_the_documented_order_holds() {
+        use super::super::BindingKind;
+        use MechanismName as M;
+        let offered: Vec<_> = M::BY_STRENGTH.iter().rev().cloned().collect();
+        let chosen = |credentials: &Credentials, channel: &Channel| {
+            select(&offered, &Allowed::all(), credentials, channel).unwrap()
+        };
+        let unbound = [M::ScramSha512, M::ScramSha256, M::ScramSha1, M::DigestMd5, M::CramMd5, M::Ntlm, Plain, Login];
+        assert_eq!(chosen(&tim(), &Channel::secured()), unbound);
+        assert_eq!(chosen(&tim(), &Channel::clear()), unbound[..6]);
+        let bound = Channel::secured().binding(BindingKind::TlsExporter, [1; 32]);
+        let plus = [M::ScramSha512Plus, M::ScramSha256Plus, M::ScramSha1Plus];
+        assert_eq!(chosen(&tim(), &bound), [&plus[..], &unbound].concat());
+        assert_eq!(chosen(&Credentials::token("tim", "t"), &bound), [M::OAuthBearer, M::XOAuth2]);
+        assert_eq!(chosen(&Credentials::external(""), &Channel::clear()), [M::External]);
+        assert_eq!(chosen(&Credentials::anonymous(""), &Channel::clear()), [M::Anonymous]);
+    }
+
+    #[test]
+    fn a_token_stays_at_home_on_a_clear_channel() {
+        let names = vec![MechanismName::OAuthBearer];
+        let got = select(&names, &Allowed::all(), &Credentials::token("tim", "t"), &Channel::clear());
+        assert_eq!(got, Err(SelectionError::OnlyClearText { names }));
+    }
+
     #[cfg(feature = "cram-md5")]
     #[test]
     fn on_a_clear_channel_only_those_that_keep_the_secret_remain() {

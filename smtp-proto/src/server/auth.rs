@@ -129,7 +129,7 @@ impl Server {
 
     pub(super) fn count_failed_authentication(&mut self) {
         self.state = State::Command;
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         if self.failures >= self.config.limits.authentications {
             self.fail(Some(replies::TOO_MANY_FAILURES), Error::TooManyAuthentications);
         }

@@ -36,10 +36,10 @@ pub(super) struct Chunk {
 impl Server {
     pub(super) fn begin_data(&mut self) -> Option<Event> {
         let fault = match &self.transaction {
-            None => replies::MAIL_FIRST,
-            Some(transaction) if transaction.spoilt => replies::RESET_FIRST,
+            None => return self.misplaced(replies::MAIL_FIRST),
+            Some(transaction) if transaction.spoilt => return self.misplaced(replies::RESET_FIRST),
+            Some(_) if self.session.recipients == 0 => return self.misplaced(self.no_recipients()),
             Some(transaction) if transaction.chunked => replies::CHUNKS_BEGUN,
-            Some(_) if self.session.recipients == 0 => self.no_recipients(),
             Some(transaction) if transaction.binary => replies::BINARY_BY_DATA,
             Some(_) => {
                 let unstuffing = Unstuffing::new(self.config.bare_line_endings);
@@ -182,7 +182,11 @@ impl Server {
                 self.say(fixed);
                 Some(Event::Abandoned(why))
             }
-            Some((fixed, None)) => self.fault(fixed),
+            Some((fixed, None)) => {
+                self.say(fixed);
+                self.count_command();
+                None
+            }
             None if last => Some(self.complete_message(octets)),
             None => {
                 self.say(replies::CHUNK_OK);

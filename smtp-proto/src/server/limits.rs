@@ -13,9 +13,10 @@ pub struct Limits {
     /// RFC 5321 section 4.5.3.1.4 asks for 512, and each extension adds to it; 2048 holds MAIL and RCPT with the parameters
     /// of all of them. More is answered with 500.
     pub line: usize,
-    /// Octets of one line of an AUTH exchange, line end included. Default 12,290.
+    /// Octets of one AUTH command or line of its exchange, line end included. Default 12,336.
     ///
-    /// RFC 4954 section 4 asks for 12,288 octets of base64. More is answered with 500.
+    /// RFC 4954 section 4 asks for 12,288 octets of base64; the rest is for `AUTH`, the longest name of a mechanism, and CRLF.
+    /// More is answered with 500.
     pub auth_line: usize,
     /// Recipients accepted in one transaction. Default 1000.
     ///
@@ -28,11 +29,13 @@ pub struct Limits {
     pub message: u64,
     /// Malformed, unknown and misplaced commands in one session. Default 20.
     ///
-    /// A client that goes on after that many is none, or looks for a hole. The next is answered with 421.
+    /// A client that goes on after that many is none, or looks for a hole. The next is answered with 421. What a refused MAIL
+    /// or RCPT makes of the rest of its group (RFC 2920) is no error of the client's, and not counted.
     pub errors: u32,
-    /// Commands in a row that bring nothing: no accepted recipient, no message, no authentication. Default 200.
+    /// Commands since the last message or authentication, accepted recipients and accepted chunks not counted. Default 1500.
     ///
-    /// Bounds what a client can have done before it has authenticated. One more is answered with 421.
+    /// Bounds what a client can have done before it has authenticated, and still leaves room for a group of a thousand
+    /// recipients behind a MAIL that was refused. One more is answered with 421.
     pub commands: u32,
     /// AUTH exchanges that fail in one session. Default 3.
     ///
@@ -57,11 +60,11 @@ impl Default for Limits {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         Self {
             line: crate::command::LINE_LIMIT,
-            auth_line: 12_288 + 2,
+            auth_line: 12_288 + 48,
             recipients: 1000,
             message: 50 * 1024 * 1024,
             errors: 20,
-            commands: 200,
+            commands: 1500,
             authentications: 3,
             command_time: minutes(5),
             content_time: minutes(5),

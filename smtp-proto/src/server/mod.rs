@@ -228,8 +228,9 @@ impl Server {
 
     /// Whether 421 may be said now: nothing is owed and nothing under way.
     fn leaves_now(&self) -> bool {
+        let chunks_due = |transaction: &Transaction| transaction.chunked && !transaction.spoilt;
         let idle = match &self.state {
-            State::Command => true,
+            State::Command => !self.transaction.as_ref().is_some_and(chunks_due),
             State::Auth(exchange) => exchange.initial.is_none(),
             _ => false,
         };
@@ -314,13 +315,15 @@ impl Machine for Server {
         true
     }
 
-    /// The client has closed its side. Call it once the input is empty and no question is open.
+    /// The client has closed its side, and the input is empty. While a question is open or replies wait to be transmitted,
+    /// nothing is decided yet: it is `Ok`, and to be asked again afterwards.
     ///
     /// # Errors
     ///
     /// [`Error::Lost`] where the client did not say QUIT; whether that matters is the owner's to judge.
     fn finish(&mut self) -> Result<(), Error> {
-        if self.failed.is_none() && !self.is_closed() {
+        let answers_due = self.is_asking() || !self.output.is_empty();
+        if self.failed.is_none() && !self.is_closed() && !answers_due {
             self.fail(None, Error::Lost(self.phase()));
         }
         self.failed.clone().map_or(Ok(()), Err)

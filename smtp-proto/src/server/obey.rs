@@ -54,7 +54,7 @@ impl Server {
                 self.fail(Some(replies::CHUNK_SIZE), Error::ChunkSize);
                 return None;
             }
-            // Octets of a message are bounded by its own limit.
+            // It is counted at its end, where it was refused; octets of a message have a limit of their own.
             Ok(Said::Bdat { size: Some(size), last }) if size > 0 => {
                 self.begin_chunk(size, last);
                 return None;
@@ -62,9 +62,7 @@ impl Server {
             Ok(said) => said,
             Err(fixed) => return self.fault(fixed),
         };
-        self.commands += 1;
-        if self.commands > self.config.limits.commands {
-            self.fail(Some(replies::TOO_MANY_COMMANDS), Error::TooManyCommands);
+        if !self.count_command() {
             return None;
         }
         match said {

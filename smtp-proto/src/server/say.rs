@@ -61,11 +61,27 @@ impl Server {
     /// Answers what the client did wrong.
     pub(super) fn fault(&mut self, fixed: Fixed) -> Option<Event> {
         self.say(fixed);
-        self.errors += 1;
+        self.errors = self.errors.saturating_add(1);
         if self.errors > self.config.limits.errors {
             self.fail(Some(replies::TOO_MANY_ERRORS), Error::TooManyErrors);
         }
         None
+    }
+
+    /// Answers what is out of order only because something before it in its group was refused (RFC 2920 section 3.1).
+    pub(super) fn misplaced(&mut self, fixed: Fixed) -> Option<Event> {
+        self.say(fixed);
+        None
+    }
+
+    /// Counts a command that may have brought nothing; `false` where it was one too many.
+    pub(super) fn count_command(&mut self) -> bool {
+        self.commands = self.commands.saturating_add(1);
+        let within = self.commands <= self.config.limits.commands;
+        if !within {
+            self.fail(Some(replies::TOO_MANY_COMMANDS), Error::TooManyCommands);
+        }
+        within
     }
 
     pub(super) fn fail(&mut self, last_word: Option<Fixed>, error: Error) {

@@ -60,6 +60,7 @@ impl Server {
                 self.state = State::Question(Open::Recipient);
                 Some(Event::Recipient { to, parameters })
             }
+            Err(fixed) if self.transaction.is_none() => self.misplaced(fixed),
             Err(fixed) => self.fault(fixed),
         }
     }

@@ -93,9 +93,12 @@ pub(super) fn password(password: &Secret) -> Result<Secret, Misuse> {
     prepare(text, "password").map(Secret::from)
 }
 
-/// Whether it is the `printable` of RFC 5802 section 7, and not empty: what a nonce is made of.
+/// The most octets of a nonce, or of what the peer adds to ours: what we send back must not grow with it.
+const MAX_NONCE: usize = 1024;
+
+/// Whether it is the `printable` of RFC 5802 section 7, not empty, and not overlong: what a nonce is made of.
 pub(super) fn is_nonce(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b',')
+    (1..=MAX_NONCE).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b',')
 }
 
 /// Base64 as RFC 5802 section 7 wants it, padded.
@@ -172,6 +175,14 @@ pub(super) fn text(message: &[u8]) -> Result<&str, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nonce_is_printable_without_a_comma_and_bounded() {
+        assert!(is_nonce("%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0") && is_nonce(&"x".repeat(MAX_NONCE)));
+        for bad in ["", "a b", "a,b", "é", "\u{7f}", &"x".repeat(MAX_NONCE + 1)] {
+            assert!(!is_nonce(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn iteration_counts_are_bounded() {

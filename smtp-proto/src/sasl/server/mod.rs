@@ -55,7 +55,8 @@ pub enum Event {
     /// Is this the password of the user, and may the user act as `authzid`? Answer with [`Answer::Accept`] or
     /// [`Answer::Refuse`].
     ///
-    /// The strings are as the client sent them; who compares them prepares both sides the same way (RFC 4616 section 2).
+    /// The strings are as the client sent them; who compares them prepares both sides the same way (RFC 4616 section 2;
+    /// `sasl::prepare` does it).
     Verify {
         /// As whom the user wants to act, where it said so.
         authzid: Option<String>,
@@ -73,6 +74,8 @@ pub enum Event {
     },
     /// What is stored of this user, and may the user act as `authzid`? Answer with what the mechanism needs:
     /// [`Answer::Password`] for CRAM-MD5, `Answer::Scram` for SCRAM; else [`Answer::Refuse`].
+    ///
+    /// Who would hide from a SCRAM client which users exist answers with `ScramKeys::decoy`.
     Lookup {
         /// As whom the user wants to act, where it said so.
         authzid: Option<String>,

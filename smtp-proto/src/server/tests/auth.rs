@@ -1,1 +1,198 @@
-//! x
+//! AUTH, as RFC 4954 frames it.
+
+use super::*;
+use crate::sasl::{self, Credentials as Known};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+fn offering(names: &[&str]) -> Config {
+    let config = config().mechanisms(names.iter().map(|name| name.parse().unwrap()));
+    config.danger_allow_clear_text_auth(true)
+}
+
+#[test]
+fn plain_with_and_without_an_initial_response() {
+    let config = offering(&["PLAIN", "LOGIN"]);
+    for dialogue in [
+        "C: AUTH PLAIN AHRpbQBzZWNyZXQ=",
+        "C: auth plain
+         S: 334 |
+         C: AHRpbQBzZWNyZXQ=",
+        "C: AUTH LOGIN
+         S: 334 VXNlcm5hbWU6
+         C: dGlt
+         S: 334 UGFzc3dvcmQ6
+         C: c2VjcmV0",
+        "C: AUTH LOGIN dGlt
+         S: 334 UGFzc3dvcmQ6
+         C: c2VjcmV0",
+    ] {
+        let end = "
+         S: 235 2.7.0 Authentication succeeded
+         C: AUTH PLAIN AHRpbQBzZWNyZXQ=
+         S: 503 5.5.1 Authenticated already";
+        let owner = play_greeted(&config, &[dialogue, end].concat());
+        assert_eq!(owner.server.session().user(), Some("tim"));
+        assert!(!format!("{:?}{:?}", owner.events, owner.server).contains("secret"));
+    }
+}
+
+#[test]
+fn what_goes_wrong_ends_the_exchange_and_nothing_else() {
+    let owner = play_greeted(
+        &offering(&["PLAIN", "LOGIN", "X-OTHER"]),
+        "C: AUTH PLAIN AHRpbQB3cm9uZw==
+         S: 535 5.7.8 Authentication credentials invalid
+         C: AUTH LOGIN
+         S: 334 VXNlcm5hbWU6
+         C: *
+         S: 501 5.7.0 Authentication cancelled
+         C: AUTH LOGIN
+         S: 334 VXNlcm5hbWU6
+         C: !?
+         S: 501 5.5.2 Cannot decode base64
+         C: AUTH PLAIN AHRpbQB
+         S: 501 5.5.2 Cannot decode base64
+         C: AUTH PLAIN =
+         S: 501 5.5.2 Not a response of this mechanism
+         C: AUTH NTLM
+         S: 504 5.5.4 Mechanism not offered
+         C: MAIL FROM:<a@b> AUTH=<>
+         S: 250 2.1.0 Sender OK
+         C: AUTH PLAIN
+         S: 503 5.5.1 Not within a transaction
+         C: RSET
+         S: 250 2.0.0 Reset
+         C: AUTH LOGIN
+         S: 334 VXNlcm5hbWU6
+         C: \\n\\c
+         C: NOOP
+         S: 500 5.5.2 Lines must end with CRLF
+         C: NOOP
+         S: 250 2.0.0 OK",
+    );
+    assert_eq!(owner.server.session().identity(), None);
+}
+
+#[test]
+fn three_failures_close_the_session() {
+    let wrong = "C: AUTH PLAIN AHRpbQB3cm9uZw==\nS: 535 5.7.8 Authentication credentials invalid\n";
+    let end = "S: 421 4.7.0 Too many failures, closing the connection";
+    let owner = play_greeted(&offering(&["PLAIN"]), &[wrong, wrong, wrong, end].concat());
+    assert_eq!(owner.result, Err(Error::TooManyAuthentications));
+}
+
+#[test]
+fn secrets_do_not_travel_in_clear() {
+    let config = offering(&["SCRAM-SHA-256-PLUS", "CRAM-MD5", "PLAIN"]).danger_allow_clear_text_auth(false);
+    let owner = play_greeted(
+        &config,
+        "C: AUTH PLAIN AHRpbQBzZWNyZXQ=
+         S: 538 5.7.11 Encryption required for this mechanism
+         C: AUTH SCRAM-SHA-256-PLUS
+         S: 538 5.7.11 Encryption required for this mechanism",
+    );
+    assert_eq!(owner.server.session().extensions().mechanisms(), ["CRAM-MD5"]);
+    let owner = play_greeted(&config.clone().implicit_tls(true), "C: NOOP\nS: 250 2.0.0 OK");
+    assert_eq!(owner.server.session().extensions().mechanisms(), ["SCRAM-SHA-256-PLUS", "CRAM-MD5", "PLAIN"]);
+    play_greeted(&config.clone().without("AUTH"), "C: AUTH PLAIN\nS: 502 5.5.1 AUTH is not available");
+    play_greeted(&super::config(), "C: AUTH PLAIN\nS: 502 5.5.1 AUTH is not available");
+}
+
+#[test]
+fn long_lines_are_for_auth_only() {
+    let config = offering(&["PLAIN"]);
+    let answered = |line: &str, count, answer: &str| {
+        [line, &"A".repeat(count), "\nC: NOOP\nS: ", answer, "\nS: 250 2.0.0 OK"].concat()
+    };
+    let (taken, long) =
+        ("501 5.5.2 Not a response of this mechanism", "500 5.5.6 Authentication exchange line is too long");
+    play_greeted(&config, &answered("C: AUTH PLAIN\nS: 334 |\nC: ", 12_288, taken));
+    play_greeted(&config, &answered("C: AUTH PLAIN\nS: 334 |\nC: ", 12_336 - 1, long));
+    play_greeted(&config, &answered("C: AUTH PLAIN ", 12_288, taken));
+    play_greeted(&config, &answered("C: AUTH PLAIN ", 12_336 - 12, "500 5.5.2 Line too long"));
+    play_greeted(&config, &answered("C: NOOP ", 2041, "250 2.0.0 OK"));
+    play_greeted(&config, &answered("C: NOOP ", 2042, "500 5.5.2 Line too long"));
+}
+
+/// Our own client side against it, for every mechanism of this build.
+#[test]
+fn every_mechanism_meets_its_other_side() {
+    for name in MechanismName::BY_STRENGTH {
+        if !sasl::server::is_available(name) || name.binds_channel() {
+            continue;
+        }
+        for (password, code) in [("secret", "235"), ("wrong", "535")] {
+            let known = match name {
+                MechanismName::OAuthBearer | MechanismName::XOAuth2 => continue,
+                _ => Known::password("tim", password),
+            };
+            let mut client = sasl::start(name, &known, &Channel::clear(), "mx.example", [3; 24]).unwrap();
+            let mut owner = Owner::new(offering(&[name.as_str()]));
+            owner.give(&mut &b"EHLO c.example\r\n"[..]);
+            owner.output.clear();
+            let mut response = Vec::new();
+            let mut line = match client.transmit(NOW, &mut response) {
+                true => format!("AUTH {name} {}\r\n", STANDARD.encode(&response)),
+                false => format!("AUTH {name}\r\n"),
+            };
+            loop {
+                owner.give(&mut line.as_bytes());
+                let said = String::from_utf8(core::mem::take(&mut owner.output)).unwrap();
+                let Some(challenge) = said.strip_prefix("334 ") else {
+                    assert!(said.starts_with(code), "{name}: {said}");
+                    break;
+                };
+                let challenge = STANDARD.decode(challenge.trim_end()).unwrap();
+                client.receive(NOW, &mut &challenge[..]).unwrap();
+                response.clear();
+                assert!(client.transmit(NOW, &mut response));
+                line = format!("{}\r\n", STANDARD.encode(&response));
+            }
+            let proved =
+                owner.server.session().identity().map(|identity| (identity.user.as_str(), &identity.mechanism));
+            assert_eq!(proved, (code == "235").then_some(("tim", name)));
+            assert_eq!(
+                client.finish().is_ok(),
+                code == "235" || name.reveals_secret() || *name == MechanismName::CramMd5
+            );
+        }
+    }
+}
+
+#[test]
+fn the_owner_may_have_no_answer() {
+    let later = Reply::new(Code::new(454).unwrap(), "4.7.0 Try later").unwrap();
+    let mut server = Server::new(offering(&["PLAIN"]));
+    let mut input = &b"EHLO a\r\nAUTH PLAIN AHRpbQBzZWNyZXQ=\r\nAUTH PLAIN AHRpbQBzZWNyZXQ=\r\nNOOP\r\n"[..];
+    assert!(matches!(server.receive(NOW, &mut input), Ok(Some(Event::Authenticate { .. }))));
+    assert!(server.decision().is_none() && server.credentials().is_none());
+    assert_eq!(server.receive(NOW, &mut input), Ok(None));
+    server.authentication().unwrap().refuse(&later).unwrap();
+    assert!(matches!(server.receive(NOW, &mut input), Ok(Some(Event::Authenticate { .. }))));
+    server.authentication().unwrap().begin(&Channel::clear(), [0; 24]).unwrap();
+    // Without further input: the initial response waits in the machine.
+    assert!(matches!(server.receive(NOW, &mut &[][..]), Ok(Some(Event::Credentials(_)))));
+    assert!(server.authentication().is_none());
+    assert_eq!(server.credentials().unwrap().answer(Answer::Password("x".into())), Err(sasl::Misuse::UnexpectedAnswer));
+    server.credentials().unwrap().refuse(&later).unwrap();
+    assert!(server.credentials().is_none());
+    assert_eq!(server.receive(NOW, &mut input), Ok(None));
+    let mut output = Vec::new();
+    server.transmit(NOW, &mut output);
+    assert!(output.ends_with(b"454 4.7.0 Try later\r\n454 4.7.0 Try later\r\n250 2.0.0 OK\r\n"));
+}
+
+#[test]
+fn what_cannot_begin_stays_a_question() {
+    let mut server = Server::new(offering(&["GSSAPI"]));
+    let mut input = &b"EHLO a\r\nAUTH GSSAPI\r\n"[..];
+    assert!(matches!(server.receive(NOW, &mut input), Ok(Some(Event::Authenticate { .. }))));
+    let missing = server.authentication().unwrap().begin(&Channel::clear(), [0; 24]);
+    assert!(matches!(missing, Err(sasl::Misuse::Unavailable(_))));
+    let own = sasl::server::start(&MechanismName::Login, &Channel::clear(), "a", [0; 24]).unwrap();
+    server.authentication().unwrap().begin_with(own);
+    let mut output = Vec::new();
+    server.transmit(NOW, &mut output);
+    assert!(output.ends_with(b"334 VXNlcm5hbWU6\r\n"));
+}

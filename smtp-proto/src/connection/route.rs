@@ -1,0 +1,241 @@
+//! The way to the server: through no proxy, one, or a chain.
+//!
+//! The rules of this file: the nearest proxy comes first and is hop 1; each proxy is asked for the next one, the last for
+//! the server; who resolves a name is said by each proxy's scheme, and where it is the caller, the caller is told which.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use proxy_proto::{Hop, Host, Options, ProxyUrl, Target, Tunnel};
+
+use super::config::Config;
+use crate::{Error, Misuse};
+
+/// One step of a route, before the server itself.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// TLS with the proxy of this name.
+    Tls(String),
+    /// The handshake that opens the tunnel.
+    Tunnel(Tunnel),
+}
+
+/// The steps to the server through proxies, the nearest first; empty for the direct way.
+///
+/// [`Config::route`] makes one from URLs. By hand, other steps can be had too, such as a PROXY protocol header:
+///
+/// ```
+/// use proxy_proto::{Hop, Tunnel, proxy_header::ProxyHeader};
+/// use smtp_proto::Route;
+///
+/// let header = ProxyHeader::v1("192.0.2.1:5000".parse().unwrap(), "192.0.2.2:25".parse().unwrap()).unwrap();
+/// let route = Route::direct().tunnel(Hop::named(1, "PROXY header"), Tunnel::from(header));
+/// ```
+#[derive(Debug, Default)]
+pub struct Route {
+    pub(super) steps: Vec<(Hop, Step)>,
+}
+
+impl Route {
+    /// The direct way.
+    pub fn direct() -> Self {
+        Self::default()
+    }
+
+    /// Adds TLS with the proxy `hop`, whose certificate must prove `name`.
+    #[must_use]
+    pub fn tls(mut self, hop: Hop, name: impl Into<String>) -> Self {
+        self.steps.push((hop, Step::Tls(name.into())));
+        self
+    }
+
+    /// Adds the handshake with the proxy `hop`; its errors name the hop.
+    #[must_use]
+    pub fn tunnel(mut self, hop: Hop, tunnel: Tunnel) -> Self {
+        self.steps.push((hop.clone(), Step::Tunnel(tunnel.at(hop))));
+        self
+    }
+}
+
+/// A proxy on the way, and what its handshake needs beside its URL.
+#[derive(Clone, Debug)]
+pub(super) struct Proxy {
+    url: ProxyUrl,
+    options: Options,
+}
+
+impl Config {
+    /// Adds a proxy behind those added before: the first is the nearest.
+    #[must_use]
+    pub fn proxy(self, url: ProxyUrl) -> Self {
+        self.proxy_with(url, Options::default())
+    }
+
+    /// Adds a proxy, with options of its own. The time for its handshake is [`Limits::hop`](crate::Limits::hop).
+    #[must_use]
+    pub fn proxy_with(mut self, url: ProxyUrl, options: Options) -> Self {
+        self.proxies.push(Proxy { url, options });
+        self
+    }
+
+    /// The proxy that `ALL_PROXY` and `NO_PROXY` name for this server, where no proxy was set before.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Proxy`] where `ALL_PROXY` cannot be read.
+    pub fn proxy_from(self, all_proxy: Option<&str>, no_proxy: Option<&str>) -> Result<Self, Misuse> {
+        if !self.proxies.is_empty() {
+            return Ok(self);
+        }
+        let server = self.target()?;
+        match proxy_proto::choose(all_proxy, no_proxy, &server).map_err(|why| misuse(1, why))? {
+            Some(url) => Ok(self.proxy(url)),
+            None => Ok(self),
+        }
+    }
+
+    /// The proxies on the way, the nearest first; their URLs show no credentials.
+    pub fn proxies(&self) -> impl Iterator<Item = &ProxyUrl> {
+        self.proxies.iter().map(|proxy| &proxy.url)
+    }
+
+    /// Where the transport must lead: host and port of the nearest proxy, or of the server.
+    pub fn dial(&self) -> (String, u16) {
+        match self.proxies.first() {
+            Some(proxy) => (proxy.url.proxy().host.to_string(), proxy.url.proxy().port),
+            None => (self.bare_host().to_string(), self.port()),
+        }
+    }
+
+    /// The names that some proxy leaves to the caller to resolve (`socks4://`, `socks5://`), with their ports.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Proxy`] where the server cannot be asked for.
+    pub fn names_to_resolve(&self) -> Result<Vec<(String, u16)>, Misuse> {
+        let mut names = Vec::new();
+        for at in 0..self.proxies.len() {
+            let target = self.target_of(at)?;
+            if let (Host::Name(name), false) = (&target.host, self.proxies[at].url.proxy_resolves()) {
+                names.push((name.to_string(), target.port));
+            }
+        }
+        Ok(names)
+    }
+
+    /// The route through all proxies; `resolved` gives addresses for the [names](Self::names_to_resolve).
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Proxy`], naming the hop, where a proxy cannot be asked for what comes behind it.
+    pub fn route(&self, resolved: &[(String, IpAddr)]) -> Result<Route, Misuse> {
+        let mut route = Route::direct();
+        for (at, proxy) in self.proxies.iter().enumerate() {
+            let hop = Hop::new(at + 1, &proxy.url);
+            let mut target = self.target_of(at)?;
+            if let (Host::Name(name), false) = (&target.host, proxy.url.proxy_resolves()) {
+                let carried = |address: &IpAddr| address.is_ipv4() || proxy.url.scheme().carries_ipv6();
+                let found = resolved.iter().find(|(known, address)| known == name.as_str() && carried(address));
+                let (_, address) = found.ok_or_else(|| {
+                    misuse(at + 1, ["no address of ", name.as_str(), " that this proxy can be asked for"].concat())
+                })?;
+                target.host = (*address).into();
+            }
+            if proxy.url.needs_tls() {
+                route = route.tls(hop.clone(), proxy.url.proxy().host.to_string());
+            }
+            let mut options = proxy.options.clone();
+            options.limits.handshake = self.client.limits.hop;
+            if let (None, Some(fill)) = (options.cnonce, &self.client.entropy) {
+                let mut cnonce = [0; 16];
+                fill(&mut cnonce);
+                options.cnonce = Some(cnonce);
+            }
+            let tunnel = proxy.url.tunnel(&target, &options).map_err(|why| misuse(at + 1, why))?;
+            route = route.tunnel(hop, tunnel);
+        }
+        Ok(route)
+    }
+
+    /// After a proxy wanted credentials and closed the connection: the configuration whose route answers its challenge.
+    ///
+    /// `None` where the error is another, or the proxy was answered before.
+    pub fn answering(&self, error: &Error) -> Option<Self> {
+        let crate::Cause::Tunnel(tunnel) = &error.cause else { return None };
+        let (challenge, hop) = (tunnel.challenge()?, tunnel.hop()?);
+        let mut next = self.clone();
+        let options = &mut next.proxies.get_mut(hop.number().checked_sub(1)?)?.options;
+        if options.challenge.is_some() {
+            return None;
+        }
+        options.challenge = Some(challenge.clone());
+        Some(next)
+    }
+
+    /// What the proxy at this place is asked for.
+    fn target_of(&self, at: usize) -> Result<Target, Misuse> {
+        match self.proxies.get(at + 1) {
+            Some(next) => Ok(next.url.proxy().clone()),
+            None => self.target(),
+        }
+    }
+
+    fn target(&self) -> Result<Target, Misuse> {
+        Target::new(self.bare_host(), self.port()).map_err(|why| misuse(self.proxies.len(), why))
+    }
+
+    fn bare_host(&self) -> &str {
+        self.host().trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
+fn misuse(hop: usize, why: impl ToString) -> Misuse {
+    Misuse::Proxy { hop, why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> ProxyUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_chain_is_dialled_at_its_nearest_end() {
+        let config = Config::new("mx.example.org", 25).proxy(url("socks5h://a:1")).proxy(url("https://b:2"));
+        assert_eq!(config.dial(), ("a".into(), 1));
+        assert_eq!(config.names_to_resolve(), Ok(alloc::vec![]));
+        let route = config.route(&[]).unwrap();
+        let steps: Vec<_> =
+            route.steps.iter().map(|(hop, step)| (hop.number(), matches!(step, Step::Tls(_)))).collect();
+        assert_eq!(steps, [(1, false), (2, true), (2, false)]);
+        assert_eq!(Config::new("[2001:db8::1]", 25).dial(), ("2001:db8::1".into(), 25));
+    }
+
+    #[test]
+    fn names_that_a_proxy_does_not_resolve_are_the_callers() {
+        let config = Config::new("mx.example.org", 25).proxy(url("socks4://a:1")).proxy(url("socks5://b:2"));
+        let names = [("b".to_string(), 2), ("mx.example.org".to_string(), 25)];
+        assert_eq!(config.names_to_resolve().unwrap(), names);
+        let v6: IpAddr = "2001:db8::1".parse().unwrap();
+        let v4: IpAddr = "192.0.2.1".parse().unwrap();
+        let mx = ("mx.example.org".to_string(), v6);
+        assert!(matches!(config.route(&[("b".into(), v6), mx.clone()]), Err(Misuse::Proxy { hop: 1, .. })));
+        assert!(config.route(&[("b".into(), v6), ("b".into(), v4), mx]).is_ok());
+    }
+
+    #[test]
+    fn the_environment_names_a_proxy_unless_one_is_set() {
+        let direct = Config::new("mx.example.org", 25);
+        let through = direct.clone().proxy_from(Some("socks5h://a:1"), None).unwrap();
+        assert_eq!(through.dial().0, "a");
+        assert_eq!(through.proxy_from(Some("socks5h://z:1"), None).unwrap().dial().0, "a");
+        assert_eq!(
+            direct.clone().proxy_from(Some("socks5h://a:1"), Some("example.org")).unwrap().dial().0,
+            "mx.example.org"
+        );
+        assert!(matches!(direct.proxy_from(Some("nonsense://a"), None), Err(Misuse::Proxy { .. })));
+    }
+}

@@ -1,0 +1,7 @@
+//! What the crates of this workspace are held to, in parts that tests, benchmarks and fuzz targets share.
+
+#![forbid(unsafe_code)]
+
+pub mod laws;
+pub mod tls;
+pub mod wire;

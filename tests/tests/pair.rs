@@ -1,0 +1,236 @@
+//! A client and a server in memory: what is sent arrives, at every cut, in clear and over TLS.
+
+use std::sync::Arc;
+
+use smtp_proto::client::{Envelope, Event, Outcome};
+use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
+use smtp_proto::{Cause, Config, Grouping, Security, server, tls};
+use tests::tls::Pki;
+use tests::wire::{Manners, Wire};
+
+const PIECES: [usize; 7] = [1, 2, 3, 7, 64, 1000, usize::MAX];
+
+fn server_config() -> server::Config {
+    server::Config::new("mx.example.org").unwrap()
+}
+
+fn client_config(security: Security) -> Config {
+    Config::new("localhost", 2525).security(security).helo("client.example.org").entropy(|octets| octets.fill(7))
+}
+
+fn envelope() -> Envelope {
+    Envelope::new("alice@example.org", ["bob@example.net", "carol@example.net", "dan@example.net"]).unwrap()
+}
+
+fn ready(wire: &mut Wire) {
+    assert!(wire.run_until(|event| *event == Event::Ready), "{:?} {:?}", wire.failure, wire.server_failure);
+}
+
+#[test]
+fn messages_arrive_in_clear_at_every_cut() {
+    let mut seen = Vec::new();
+    for piece in PIECES {
+        let mut wire = Wire::new(client_config(Security::None), server_config(), None, false, piece);
+        ready(&mut wire);
+        let messages: [&[u8]; 5] = [b"", b".", b"Subject: a\r\n\r\n..\n.\r\nb", b"\r\n", b"x\r\n.\r\n"];
+        let arrived: [&[u8]; 5] = [b"", b".\r\n", b"Subject: a\r\n\r\n..\r\n.\r\nb\r\n", b"\r\n", b"x\r\n.\r\n"];
+        for message in messages {
+            assert!(wire.send(&envelope(), message).is_accepted());
+        }
+        wire.client.quit().unwrap();
+        assert!(wire.run_until(|event| matches!(event, Event::Closed(Some(_)))));
+        assert_eq!(wire.arrived.iter().map(|one| &one.content[..]).collect::<Vec<_>>(), arrived);
+        assert_eq!(wire.arrived[0].to.len(), 3);
+        seen.push((wire.events, wire.from_client, wire.from_server));
+    }
+    for other in &seen[1..] {
+        assert_eq!(*other, seen[0], "the dialogue depends on the cut");
+    }
+}
+
+#[test]
+fn messages_arrive_over_tls_at_every_cut() {
+    let pki = Pki::new();
+    let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
+    for (security, implicit) in
+        [(Security::StartTls, false), (Security::Implicit, true), (Security::Auto, false), (Security::Auto, true)]
+    {
+        let mut seen = Vec::new();
+        for piece in PIECES {
+            let config = client_config(security).tls(pki.client.clone());
+            let mut wire = Wire::new(config, server_config(), Some(acceptor.clone()), implicit, piece);
+            ready(&mut wire);
+            assert!(wire.events.contains(&Event::Secured));
+            assert_eq!(wire.client.security(), if implicit { Security::Implicit } else { Security::StartTls });
+            assert_eq!(wire.client.tls().unwrap().version, "1.3");
+            let big = b"0123456789abcdef.\r\n".repeat(if piece < 64 { 10 } else { 20_000 });
+            assert!(wire.send(&envelope(), &big).is_accepted());
+            assert_eq!(wire.arrived[0].content, big);
+            wire.client.quit().unwrap();
+            assert!(wire.run_until(|event| matches!(event, Event::Closed(Some(_)))));
+            let events: Vec<_> = wire.events.into_iter().filter(|event| !matches!(event, Event::Sent(_))).collect();
+            seen.push(events);
+        }
+        for other in &seen[1..] {
+            assert_eq!(*other, seen[0], "the events depend on the cut");
+        }
+    }
+}
+
+#[test]
+fn the_events_are_the_same_with_and_without_pipelining() {
+    let run = |grouping, refuse: &[&str]| {
+        let mut wire = Wire::new(client_config(Security::None).grouping(grouping), server_config(), None, false, 1000);
+        wire.manners = Manners { refuse: refuse.iter().map(|one| one.to_string()).collect(), ..Manners::default() };
+        ready(&mut wire);
+        for _ in 0..2 {
+            wire.send(&envelope(), b"hello\r\n");
+        }
+        let flights = wire.client.flights();
+        let events = wire.events.into_iter().map(|event| match event {
+            Event::Sent(mut report) => {
+                report.flights = 0;
+                Event::Sent(report)
+            }
+            event => event,
+        });
+        (events.collect::<Vec<_>>(), flights, wire.arrived)
+    };
+    let all = ["bob@example.net", "carol@example.net", "dan@example.net"];
+    for refuse in [&all[..0], &all[..1], &all[1..], &all[..]] {
+        let (grouped, few, arrived) = run(Grouping::Groups, refuse);
+        let (single, many, same) = run(Grouping::OneByOne, refuse);
+        assert_eq!(grouped, single, "refusing {refuse:?}");
+        assert_eq!(arrived, same);
+        assert_eq!(arrived.len(), if refuse.len() == 3 { 0 } else { 2 });
+        assert!(few < many);
+    }
+}
+
+#[test]
+fn flights_are_two_a_message_with_pipelining_and_six_without() {
+    for (grouping, flights) in [(Grouping::Groups, 2), (Grouping::OneByOne, 6)] {
+        let mut wire = Wire::new(client_config(Security::None).grouping(grouping), server_config(), None, false, 1000);
+        ready(&mut wire);
+        for _ in 0..3 {
+            assert_eq!(wire.send(&envelope(), b"hello\r\n").flights, flights);
+        }
+    }
+}
+
+#[test]
+fn each_recipient_has_an_outcome() {
+    let mut wire = Wire::new(client_config(Security::None), server_config(), None, false, 7);
+    wire.manners.refuse = vec!["carol@example.net".into()];
+    ready(&mut wire);
+    let report = wire.send(&envelope(), b"hello\r\n");
+    assert!(!report.is_accepted());
+    let outcomes: Vec<_> = report.recipients.iter().map(|one| &one.outcome).collect();
+    assert!(matches!(outcomes[0], Outcome::Accepted(reply) if reply.code().number() == 250));
+    assert!(matches!(outcomes[1], Outcome::Refused(reply) if reply.code().number() == 550));
+    assert!(matches!(outcomes[2], Outcome::Accepted(_)));
+    assert_eq!(wire.arrived[0].to, ["bob@example.net", "dan@example.net"]);
+}
+
+#[test]
+fn every_mechanism_authenticates_and_refuses() {
+    let pki = Pki::new();
+    let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
+    let names: Vec<MechanismName> =
+        ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-256-PLUS"]
+            .iter()
+            .map(|name| name.parse().unwrap())
+            .collect();
+    for name in &names {
+        for (password, right) in [("correct horse", true), ("wrong horse", false)] {
+            for piece in [1, 7, usize::MAX] {
+                let config = client_config(Security::StartTls)
+                    .tls(pki.client.clone())
+                    .credentials(Credentials::password("alice", password))
+                    .allowed(Allowed::only([name.clone()]));
+                let server = server_config().mechanisms(names.clone());
+                let mut wire = Wire::new(config, server, Some(acceptor.clone()), false, piece);
+                wire.manners.password = Some("correct horse".into());
+                let opened = wire.run_until(|event| *event == Event::Ready);
+                assert_eq!(opened, right, "{name} {password:?}: {:?} {:?}", wire.failure, wire.server_failure);
+                if right {
+                    assert_eq!(wire.client.authenticated(), Some(name));
+                } else {
+                    let error = wire.failure.unwrap();
+                    assert!(matches!(error.cause, Cause::Authentication(_)), "{error:?}");
+                    assert_eq!(error.phase.name(), "AUTH");
+                    assert!(!format!("{error:?}").contains(password));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn credentials_never_leave_in_clear_unless_the_loud_opt_in_is_set() {
+    let plain: MechanismName = "PLAIN".parse().unwrap();
+    let login = Credentials::password("alice", "correct horse");
+    let server = || server_config().mechanisms([plain.clone()]).danger_allow_clear_text_auth(true);
+    let config = client_config(Security::None).credentials(login.clone());
+    let mut wire = Wire::new(config.clone(), server(), None, false, 1000);
+    assert!(!wire.run_until(|event| *event == Event::Ready));
+    assert!(matches!(wire.failure.as_ref().unwrap().cause, Cause::Authentication(_)));
+    assert!(wire.from_client.ends_with(b"QUIT\r\n"), "{}", wire.from_client.escape_ascii());
+
+    let config = config.allowed(Allowed::all().danger_allow_clear_text());
+    let mut wire = Wire::new(config, server(), None, false, 1000);
+    wire.manners.password = Some("correct horse".into());
+    ready(&mut wire);
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_ends_the_session() {
+    let (one, other) = (Pki::new(), Pki::new());
+    for implicit in [false, true] {
+        let security = if implicit { Security::Implicit } else { Security::StartTls };
+        let config = client_config(security).tls(one.client.clone());
+        let mut wire = Wire::new(config, server_config(), Some(Arc::new(other.server.clone())), implicit, 1000);
+        assert!(!wire.run_until(|event| *event == Event::Ready));
+        let error = wire.failure.unwrap();
+        assert!(matches!(error.cause, Cause::Tls(tls::Error::Certificate(_))), "{error:?}");
+        assert_eq!(error.phase.name(), "TLS handshake");
+    }
+}
+
+#[test]
+fn a_refused_token_may_be_replaced_once() {
+    let pki = Pki::new();
+    let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
+    for name in ["OAUTHBEARER", "XOAUTH2"] {
+        let name: MechanismName = name.parse().unwrap();
+        for (fresh, right) in [(Some("the-right-one"), true), (Some("still-wrong"), false), (None, false)] {
+            for by_event in [false, true] {
+                let config = client_config(Security::StartTls)
+                    .tls(pki.client.clone())
+                    .credentials(Credentials::token("alice", "an-old-one"))
+                    .allowed(Allowed::only([name.clone()]));
+                let config = if by_event {
+                    config.refresh_token(true)
+                } else {
+                    config.token_source(move |_, detail| {
+                        assert!(detail.is_some_and(|json| json.starts_with(b"{")));
+                        fresh.map(Into::into)
+                    })
+                };
+                let server = server_config().mechanisms([name.clone()]);
+                let mut wire = Wire::new(config, server, Some(acceptor.clone()), false, 7);
+                wire.manners.password = Some("the-right-one".into());
+                if by_event {
+                    assert!(wire.run_until(|event| matches!(event, Event::NeedsToken { detail: Some(_), .. })));
+                    wire.client.fresh_token(fresh.map(Into::into)).unwrap();
+                    assert!(wire.client.fresh_token(None).is_err(), "only one is asked for");
+                }
+                let opened = wire.run_until(|event| *event == Event::Ready);
+                assert_eq!(opened, right, "{name} {fresh:?}: {:?}", wire.failure);
+                if !right {
+                    assert!(matches!(wire.failure.unwrap().cause, Cause::Authentication(_)));
+                }
+            }
+        }
+    }
+}
