@@ -148,7 +148,7 @@ impl<S: Transport> Smtp<S> {
         self.check_clean()?;
         self.drive.connection.quit()?;
         self.until(&mut nothing(), |event| matches!(event, Event::Closed(_)).then_some(()))?;
-        self.drive.part();
+        self.drive.part(false);
         Ok(())
     }
 

@@ -151,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         self.check_clean()?;
         self.drive.connection.quit()?;
         self.until(&mut nothing(), |event| matches!(event, Event::Closed(_)).then_some(())).await?;
-        self.drive.part().await;
+        self.drive.part(false).await;
         Ok(())
     }
 
