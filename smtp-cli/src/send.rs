@@ -112,7 +112,7 @@ fn send_all(
         let sent = session.send(&envelope, message, &progress(message, wanted));
         match sent {
             Ok(report) => {
-                usable = report.cut_short.is_none() && session.connection().is_clean();
+                usable = report.cut_short.is_none();
                 summary.messages.push(Sent::of(&report));
             }
             Err(failure) => {
