@@ -98,7 +98,7 @@ impl Client {
     fn hear_greeting(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
         self.greeting = Some(reply.clone());
         match reply.code() {
-            code if code.is_positive() => {
+            Code::READY => {
                 self.stage = Stage::Ehlo;
                 Ok(Some(Event::Greeted(reply)))
             }
