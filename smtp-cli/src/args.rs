@@ -63,6 +63,10 @@ pub(crate) struct SendArgs {
     /// the host
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
+    /// Go through a proxy: socks4, socks4a, socks5, socks5h, http or https://[USER:PASSWORD@]HOST[:PORT]; several times for a
+    /// chain, the nearest first. By default what ALL_PROXY and NO_PROXY say; "none" goes without
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Vec<String>,
     /// Who sends, as the envelope has it; "" is the null path. By default the user, if that is an address
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) from: Option<String>,

@@ -13,6 +13,7 @@ mod embedded;
 mod failure;
 mod message;
 mod output;
+mod proxy;
 mod runtime;
 mod send;
 mod serve;
