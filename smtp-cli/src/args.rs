@@ -64,7 +64,7 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// Go through a proxy: socks4, socks4a, socks5, socks5h, http or https://[USER:PASSWORD@]HOST[:PORT]; several times for a
-    /// chain, the nearest first. By default what ALL_PROXY and NO_PROXY say; "none" goes without
+    /// chain, the nearest first. By default what ALL_PROXY and NO_PROXY say; "none" goes without. Where the server is the command's own, the host "embedded" is a proxy of its own, too
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Vec<String>,
     /// Who sends, as the envelope has it; "" is the null path. By default the user, if that is an address

@@ -10,6 +10,7 @@ mod args;
 mod certificate;
 mod duration;
 mod embedded;
+mod embedded_proxy;
 mod failure;
 mod message;
 mod output;

@@ -5,9 +5,11 @@
 
 use std::env;
 
+use proxy_proto::ProxyUrl;
 use smtp_proto::Config;
 
 use crate::args::SendArgs;
+use crate::embedded_proxy;
 use crate::failure::Failure;
 
 /// The same configuration, through the proxies that the options or the environment name.
@@ -22,8 +24,9 @@ pub(crate) fn through(mut config: Config, args: &SendArgs, own: bool) -> Result<
         }
         urls => {
             for (at, url) in urls.iter().enumerate() {
-                let url = url.parse().map_err(|why| Failure::usage(format_args!("--proxy, hop {}: {why}", at + 1)))?;
-                config = config.proxy(url);
+                let url: ProxyUrl =
+                    url.parse().map_err(|why| Failure::usage(format_args!("--proxy, hop {}: {why}", at + 1)))?;
+                config = config.proxy(if own { embedded_proxy::start(url)? } else { url });
             }
             // What a proxy cannot be asked for at all is better known before anything is connected to.
             config.names_to_resolve().map_err(misuse)?;
