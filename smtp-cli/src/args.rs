@@ -3,6 +3,8 @@
 //! The rules of this file: only what can be seen in one option alone is checked here; what options mean together is judged
 //! in `settings`.
 
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls, reason = "these comments are the help, and show URLs")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
