@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod dialogue;
+pub mod fuzz;
 pub mod laws;
 pub mod tls;
+pub mod transparent;
 pub mod wire;
