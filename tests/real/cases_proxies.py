@@ -76,7 +76,7 @@ for name, scheme, where, host in [
 @group.each("a user given, not asked for")
 def _(context: Context):
     deliver(context, "starttls", [context.bed.proxies.url("socks5h", "socks", login=LOGIN)])
-    deliver(context, "starttls", [context.bed.proxies.url("http", "http", login=LOGIN)])
+    deliver(context, "starttls", [context.bed.proxies.url("http", "http", login=HTTP_LOGIN)])
 
 
 @group.each("a proxy by its name, over TLS and not")
