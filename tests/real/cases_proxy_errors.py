@@ -160,7 +160,8 @@ def _(context: Context):
 
 @group.each("HTTP refusals, in the proxy's words: 69")
 def _(context: Context):
-    for words in ("302 Moved", "400 Bad Request", "403 Not you", "429 Too Many", "502 Bad Gateway"):
+    for words in ("302 Moved", "400 Bad Request", "403 Not you", "429 Too Many", "502 Bad Gateway",
+                  "503 Service \x1b[31mred"):
         reply = f"HTTP/1.1 {words}\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n".encode()
         with Server(lambda peer: relay.http(peer, reply=reply)) as server:
             fails(context, [url("http", server.port)], 69, "proxy", 1, words=" ".join(words.split()[:2]))

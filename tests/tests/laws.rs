@@ -268,8 +268,8 @@ fn a_421_at_each_step_ends_the_session_there() {
 fn what_is_no_reply_is_refused_at_each_step() {
     let long = [b"250 ".as_slice(), &[b'x'; 5000], b"\r\n"].concat();
     let endless = b"250-x\r\n".repeat(600);
-    type Is = fn(&MalformedReply) -> bool;
-    let kinds: [(&[u8], Is); 9] = [
+    type Kind = fn(&MalformedReply) -> bool;
+    let kinds: [(&[u8], Kind); 9] = [
         (b"hello\r\n", |one| matches!(one, MalformedReply::NotAReply(_))),
         (b"25\r\n", |one| matches!(one, MalformedReply::NotAReply(_))),
         (b"250_ok\r\n", |one| matches!(one, MalformedReply::NotAReply(_))),
