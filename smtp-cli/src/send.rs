@@ -9,7 +9,6 @@ use std::time::Instant;
 use crate::args::SendArgs;
 use crate::embedded::Embedded;
 use crate::failure::Failure;
-use crate::message::Message;
 use crate::output::progress::Progress;
 use crate::output::transcript::transcript;
 use crate::output::{Sent, Server, Session, Summary, human, json};
@@ -54,6 +53,7 @@ fn go(args: &SendArgs, summary: &mut Summary, arrived: &mut Option<Vec<u8>>) -> 
     let shown = args.transcript || (embedded.is_some() && !args.json && !args.quiet);
     let transcript = transcript(shown, args.transcript_file.as_deref())?;
     let plan = Plan::new(args, url, own, transcript)?;
+    summary.route = plan.config.proxies().map(ToString::to_string).collect();
     let done = converse(args, &plan, summary);
     if let Some(embedded) = embedded {
         *arrived = Some(embedded.stop());
@@ -72,9 +72,8 @@ fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), F
     }
     let mut session = dialed.begin(&config, route)?;
     let opened = session.ready();
-    let look = |session: &runtime::Session| {
-        Some(Session::of(session.connection(), &plan.allowed, plan.credentials.as_ref()))
-    };
+    let look =
+        |session: &runtime::Session| Some(Session::of(session.connection(), &plan.allowed, plan.credentials.as_ref()));
     summary.session = look(&session);
     opened?;
     summary.ready = true;
@@ -108,8 +107,8 @@ fn send_all(
             summary.messages.push(not_sent(None));
             continue;
         }
-        let wanted = !args.quiet && !args.json && !args.transcript;
-        let sent = session.send(&envelope, message, &progress(message, wanted));
+        let wanted = !args.quiet && !args.json && !args.transcript && args.server.is_some();
+        let sent = session.send(&envelope, message, &Progress::new(message.octets(), wanted));
         match sent {
             Ok(report) => {
                 usable = report.cut_short.is_none();
@@ -125,10 +124,6 @@ fn send_all(
         summary.sending = Some(began.elapsed());
     }
     Ok(usable)
-}
-
-fn progress(message: &Message, wanted: bool) -> Progress {
-    Progress::new(message.octets(), wanted)
 }
 
 /// The own address as EHLO wants it, where there is no name (RFC 5321 section 4.1.3).

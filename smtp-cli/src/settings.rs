@@ -172,8 +172,8 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
     } else if alone(MechanismName::Anonymous) {
         Some(Credentials::anonymous(user.clone().unwrap_or_default()))
     } else {
-        // A user of the options' own does not go with the URL's password.
-        let of_url = url.password.clone().filter(|_| args.user.is_none());
+        // A user of the options' own does not go with the URL's password, unless it is the same.
+        let of_url = url.password.clone().filter(|_| user == url.user);
         match (&user, given.or(of_url)) {
             (Some(user), Some(password)) => Some(Credentials::password(user, password)),
             (Some(_), None) => {
@@ -186,6 +186,14 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
         }
     };
     Ok((credentials, user))
+}
+
+/// The password or the token, where one is given.
+pub(crate) fn secret(args: &SendArgs) -> Result<Option<Secret>, Failure> {
+    match &args.token_env {
+        Some(variable) => Ok(Some(Secret::from(variable_of(variable)?))),
+        None => password(args),
+    }
 }
 
 fn password(args: &SendArgs) -> Result<Option<Secret>, Failure> {
@@ -229,7 +237,8 @@ fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Conne
     }
     if let Some(own) = own {
         // It must run on a machine without any authorities, too.
-        settings = settings.roots(Roots::OnlyGiven).trust_pem(own.ca.as_bytes()).map_err(|why| Failure::misuse(&why))?;
+        settings =
+            settings.roots(Roots::OnlyGiven).trust_pem(own.ca.as_bytes()).map_err(|why| Failure::misuse(&why))?;
     }
     if let (Some(chain), Some(key)) = (&args.client_cert, &args.client_key) {
         settings = settings.client_certificate(&read(chain)?, &read(key)?).map_err(|why| broken(chain, why))?;
@@ -250,6 +259,7 @@ fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failur
     let from = match (&args.from, user) {
         (Some(from), _) => from.clone(),
         (None, Some(user)) if user.contains('@') => user,
+        (None, _) if own => "alice@example.org".into(),
         _ => return Err(Failure::usage("--from is needed (\"\" is the null path)")),
     };
     let to = match &args.to[..] {

@@ -21,6 +21,8 @@ use crate::failure::{Failure, status};
 #[derive(Default)]
 pub(crate) struct Summary {
     pub(crate) server: Option<Server>,
+    /// The proxies on the way, without their credentials.
+    pub(crate) route: Vec<String>,
     pub(crate) session: Option<Session>,
     /// Ready once: the security that was found can be used again.
     pub(crate) ready: bool,
