@@ -170,7 +170,8 @@ impl<S: Transport> Drive<S> {
             if write.is_empty() {
                 let ready = self.stream.wait(Ready { read: true, write: false }, Some(left))?;
                 if ready.read {
-                    match self.stream.read(&mut [0; 512]) {
+                    let answer = self.stream.read(&mut [0; 512]);
+                    match answer {
                         Ok(_) => return Ok(()),
                         Err(error) => later(error)?,
                     }

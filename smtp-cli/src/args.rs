@@ -3,6 +3,8 @@
 //! The rules of this file: only what can be seen in one option alone is checked here; what options mean together is judged
 //! in `settings`.
 
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls, reason = "these comments are the help, and show URLs")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,6 +65,10 @@ pub(crate) struct SendArgs {
     /// the host
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
+    /// Go through a proxy: socks4, socks4a, socks5, socks5h, http or https://[USER:PASSWORD@]HOST[:PORT]; several times for a
+    /// chain, the nearest first. By default what ALL_PROXY and NO_PROXY say; "none" goes without. Where the server is the command's own, the host "embedded" is a proxy of its own, too
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Vec<String>,
     /// Who sends, as the envelope has it; "" is the null path. By default the user, if that is an address
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) from: Option<String>,

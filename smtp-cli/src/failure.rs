@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use proxy_proto::ProxyUrl;
 use serde::Serialize;
 use smtp_proto::client::{Outcome, Recipient, Report};
 use smtp_proto::reply::Reply;
@@ -109,12 +110,25 @@ impl Failure {
             .advise("check host and port; a firewall may be in the way")
     }
 
+    /// The same failure, where what could not be connected to is the nearest proxy.
+    pub(crate) fn towards(mut self, nearest: Option<&ProxyUrl>) -> Self {
+        if self.kind == Kind::Connect {
+            self.hop = nearest.map(|url| Hop::new(1, url));
+        }
+        self
+    }
+
     /// The session failed.
     pub(crate) fn session(error: &smtp_proto::Error, source: Option<&io::Error>) -> Self {
         let (kind, status) = weigh(&error.cause);
+        let cause = match &error.cause {
+            // Hop and phase are told apart from it.
+            Cause::Tunnel(tunnel) => tunnel.kind().to_string(),
+            cause => cause.to_string(),
+        };
         let mut failure = match source {
-            None => Self::new(kind, status, &error.cause),
-            Some(source) => Self::new(kind, status, format_args!("{} ({source})", error.cause)),
+            None => Self::new(kind, status, cause),
+            Some(source) => Self::new(kind, status, format_args!("{cause} ({source})")),
         };
         failure.phase = Some(error.phase.name());
         failure.hop.clone_from(&error.hop);
@@ -212,7 +226,10 @@ fn weigh(cause: &Cause) -> (Kind, u8) {
             (Kind::Auth, status::LATER)
         }
         Cause::Authentication(_) => (Kind::Auth, status::AUTH),
-        Cause::Tunnel(_) => (Kind::Proxy, status::CONNECT),
+        Cause::Tunnel(tunnel) => match tunnel.kind() {
+            proxy_proto::Kind::TimedOut => (Kind::Timeout, status::LATER),
+            _ => (Kind::Proxy, status::CONNECT),
+        },
         Cause::TimedOut { .. } => (Kind::Timeout, status::LATER),
         // Closed, given up, and whatever else leaves the message unsent.
         _ => (Kind::Closed, status::LATER),
@@ -226,6 +243,7 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::TimedOut { .. } if error.phase == phase::GREETING => {
             "a port of implicit TLS says nothing by itself: try --security implicit"
         }
+        Cause::Tunnel(tunnel) => return proxy_advice(tunnel.kind()),
         Cause::TimedOut { .. } => "try again later, or with a longer --timeout",
         Cause::Closed { .. } => "try again later",
         Cause::Refused(reply) if reply.code().is_transient() => "try again later",
@@ -241,6 +259,18 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         }
         Cause::Authentication(AuthenticationError::Selection(Selection::NothingInCommon { .. })) => {
             "allow another mechanism with --auth"
+        }
+        _ => return None,
+    })
+}
+
+fn proxy_advice(kind: &proxy_proto::Kind) -> Option<&'static str> {
+    use proxy_proto::Kind;
+    Some(match kind {
+        Kind::TimedOut => "is this the proxy's port? try again later, or with a longer --timeout",
+        Kind::EndOfStream | Kind::Speaks(_) => "check the scheme and the port of the proxy",
+        Kind::CredentialsRefused | Kind::CredentialsRequired { .. } | Kind::Redial(_) | Kind::NoCommonMethod => {
+            "check user name and password of the proxy"
         }
         _ => return None,
     })

@@ -53,7 +53,6 @@ fn go(args: &SendArgs, summary: &mut Summary, arrived: &mut Option<Vec<u8>>) -> 
     let shown = args.transcript || (embedded.is_some() && !args.json && !args.quiet);
     let transcript = transcript(shown, args.transcript_file.as_deref())?;
     let plan = Plan::new(args, url, own, transcript)?;
-    summary.route = plan.config.proxies().map(ToString::to_string).collect();
     let done = converse(args, &plan, summary);
     if let Some(embedded) = embedded {
         *arrived = Some(embedded.stop());
@@ -62,20 +61,28 @@ fn go(args: &SendArgs, summary: &mut Summary, arrived: &mut Option<Vec<u8>>) -> 
 }
 
 fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), Failure> {
-    let (dialed, route) = Dialed::dial(args.runtime, &plan.config)?;
     let mut config = plan.config.clone();
-    if let Ok((peer, local)) = dialed.addresses() {
-        summary.server = Some(Server { host: plan.host.clone(), port: plan.port, address: Some(peer) });
-        if plan.helo.is_none() {
-            config = config.helo(literal(local));
-        }
-    }
-    let mut session = dialed.begin(&config, route)?;
-    let opened = session.ready();
+    summary.route = config.proxies().map(ToString::to_string).collect();
     let look =
         |session: &runtime::Session| Some(Session::of(session.connection(), &plan.allowed, plan.credentials.as_ref()));
-    summary.session = look(&session);
-    opened?;
+    let mut session = loop {
+        let dialed = Dialed::dial(args.runtime, &config);
+        let (dialed, route) = dialed.map_err(|failure| failure.towards(config.proxies().next()))?;
+        if let Ok((peer, local)) = dialed.addresses() {
+            // Behind a proxy, whose address it is that the server has is the proxy's secret.
+            let address = Some(peer).filter(|_| summary.route.is_empty());
+            summary.server = Some(Server { host: plan.host.clone(), port: plan.port, address });
+            if plan.helo.is_none() {
+                config = config.helo(literal(local));
+            }
+        }
+        let mut session = dialed.begin(&config, route)?;
+        let opened = session.ready();
+        summary.session = look(&session);
+        let Err(failure) = opened else { break session };
+        // A proxy that asks for credentials and closes is answered on a new connection, once.
+        config = session.connection().failure().and_then(|error| config.answering(error)).ok_or(failure)?;
+    };
     summary.ready = true;
     let mut usable = true;
     match &plan.mail {

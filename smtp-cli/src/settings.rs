@@ -7,6 +7,7 @@ use std::env;
 use std::fs;
 use std::path::Path;
 
+use proxy_proto::ProxyUrl;
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Transcript};
 use smtp_proto::command::{ForwardPath, ReversePath};
@@ -17,6 +18,7 @@ use smtp_proto::{Config, Limits, Secret, Security};
 use crate::args::{LineEndingsArg, SecurityArg, SendArgs};
 use crate::failure::Failure;
 use crate::message::Message;
+use crate::proxy;
 use crate::url::ServerUrl;
 
 /// A server of the command's own, which brings what the options leave open.
@@ -128,7 +130,8 @@ impl Plan {
         if let Some(helo) = &args.helo {
             config = config.helo(helo);
         }
-        if url.security != Security::None {
+        config = proxy::through(config, args, own.is_some())?;
+        if url.security != Security::None || config.proxies().any(ProxyUrl::needs_tls) {
             config = config.tls(tls(args, &url, own)?);
         }
         if let Some(name) = &args.tls_name {

@@ -110,7 +110,9 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match &self.cause {
             Cause::ServiceClosing(_) | Cause::TimedOut { .. } | Cause::Closed { .. } | Cause::Abandoned => true,
-            Cause::Refused(reply) | Cause::MessageRefusedEarly(reply) => reply.code().is_transient(),
+            Cause::Refused(reply) | Cause::MessageRefusedEarly(reply) | Cause::StartTlsUnavailable(Some(reply)) => {
+                reply.code().is_transient()
+            }
             Cause::Authentication(AuthenticationError::Refused { reply, .. }) => reply.code().is_transient(),
             _ => false,
         }

@@ -178,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                 stream.write_all(write).await?;
                 stream.flush().await?;
                 if hear {
-                    stream.read(&mut [0; 512]).await?;
+                    let _answer = stream.read(&mut [0; 512]).await?;
                 }
             }
             stream.shutdown().await

@@ -136,11 +136,19 @@ fn each_recipient_has_an_outcome() {
 fn every_mechanism_authenticates_and_refuses() {
     let pki = Pki::new();
     let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
-    let names: Vec<MechanismName> =
-        ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-256-PLUS"]
-            .iter()
-            .map(|name| name.parse().unwrap())
-            .collect();
+    let names: Vec<MechanismName> = [
+        "PLAIN",
+        "LOGIN",
+        "CRAM-MD5",
+        "SCRAM-SHA-1",
+        "SCRAM-SHA-256",
+        "SCRAM-SHA-512",
+        "SCRAM-SHA-256-PLUS",
+        "SCRAM-SHA-512-PLUS",
+    ]
+    .iter()
+    .map(|name| name.parse().unwrap())
+    .collect();
     for name in &names {
         for (password, right) in [("correct horse", true), ("wrong horse", false)] {
             for piece in [1, 7, usize::MAX] {
@@ -233,4 +241,20 @@ fn a_refused_token_may_be_replaced_once() {
             }
         }
     }
+}
+
+#[test]
+fn before_tls_1_3_scram_binds_to_the_servers_certificate() {
+    let pki = Pki::new();
+    let settings = tls::Settings::default().roots(tls::Roots::OnlyGiven).max(tls::Version::Tls12);
+    let name: MechanismName = "SCRAM-SHA-256-PLUS".parse().unwrap();
+    let config = client_config(Security::Implicit)
+        .tls(settings.trust_pem(pki.authority.as_bytes()).unwrap().connector())
+        .credentials(Credentials::password("alice", "correct horse"));
+    let server = server_config().mechanisms([name.clone()]);
+    let mut wire = Wire::new(config, server, Some(Arc::new(pki.server.clone())), true, 1000);
+    wire.manners.password = Some("correct horse".into());
+    ready(&mut wire);
+    assert_eq!(wire.client.tls().unwrap().version, "1.2");
+    assert_eq!(wire.client.authenticated(), Some(&name));
 }

@@ -5,7 +5,7 @@
 //! - The session opens by itself: greeting, EHLO (HELO where that is refused), STARTTLS and EHLO again, AUTH; then it is
 //!   [`Ready`](Event::Ready). The caller's messages and commands wait until then.
 //! - What a server said before TLS is forgotten when TLS stands (RFC 3207 section 4.2).
-//! - 4yz and 5yz are answers, and come as events. What ends the session is an [`Error`](crate::Error).
+//! - 4yz and 5yz are answers, and come as events. What ends the session is an [`Error`].
 //! - It knows no stream, no TLS and no proxy: that is the business of [`Connection`](crate::Connection), which is what most
 //!   callers want.
 
@@ -97,6 +97,8 @@ pub struct Client {
     dialogue: Dialogue<Owed>,
     /// When the operation under way began: becoming ready, or a message.
     operation_since: Option<Instant>,
+    /// Since when a reply has been coming in that nothing asked for.
+    unasked_since: Option<Instant>,
     channel: Channel,
     greeting: Option<Reply>,
     extensions: Extensions,
@@ -131,6 +133,7 @@ impl Client {
             reader: ReplyReader::new(ReplyLimits::default()),
             dialogue: Dialogue::new(),
             operation_since: None,
+            unasked_since: None,
             channel: Channel::clear(),
             greeting: None,
             extensions: Extensions::default(),
@@ -202,7 +205,13 @@ impl Client {
     }
 
     /// The message whose octets may go out now, if one may; they are appended to `output`, up to `room` octets in all.
+    ///
+    /// None goes out while a reply that nothing asked for is coming in: it may refuse the message, and must not be taken for
+    /// the answer to a dot said meanwhile.
     pub fn body<'a>(&'a mut self, now: Instant, output: &'a mut Vec<u8>, room: usize) -> Option<Body<'a>> {
+        if self.hears_unasked() {
+            return None;
+        }
         self.sending_body()?;
         Some(Body { client: self, now, output, room })
     }
@@ -292,6 +301,17 @@ impl Client {
         }
     }
 
+    /// A reply has begun though nothing is due.
+    fn hears_unasked(&self) -> bool {
+        self.dialogue.is_idle() && !self.reader.is_idle()
+    }
+
+    /// When a reply that nothing asked for must be complete: until it is, the client cannot speak, so it must not wait long.
+    fn unasked_deadline(&self) -> Option<Deadline> {
+        let at = self.unasked_since?.after(self.config.limits.command);
+        Some(Deadline { at, watching: self.phase() })
+    }
+
     /// The clock of the operation as a whole starts earlier than the dialogue where a tunnel or TLS comes first.
     pub(crate) fn begin_operation(&mut self, now: Instant) {
         self.operation_since.get_or_insert(now);
@@ -359,7 +379,10 @@ impl Machine for Client {
             }
             let reply = match self.reader.receive(input) {
                 Ok(Some(reply)) => reply,
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    self.unasked_since = self.hears_unasked().then(|| self.unasked_since.unwrap_or(now));
+                    return Ok(None);
+                }
                 Err(malformed) => return Err(self.fail_with(self.phase(), Cause::Malformed(malformed))),
             };
             if let Some(event) = self.hear(now, reply)? {
@@ -392,7 +415,8 @@ impl Machine for Client {
         if self.failure.is_some() || self.stage == Stage::Closed {
             return None;
         }
-        Deadline::earlier(self.dialogue.deadline(), self.operation_deadline())
+        let reply = self.dialogue.deadline().or(self.unasked_deadline());
+        Deadline::earlier(reply, self.operation_deadline())
     }
 
     fn expire(&mut self, now: Instant) -> Result<(), Error> {
@@ -406,8 +430,9 @@ impl Machine for Client {
                     self.stage = Stage::Closed;
                     return Ok(());
                 }
-                let waited = match self.dialogue.deadline() {
-                    Some(due) if due.at <= now => self.dialogue.waited(now),
+                let waited = match (self.dialogue.deadline(), self.unasked_since) {
+                    (Some(due), _) if due.at <= now => self.dialogue.waited(now),
+                    (None, Some(since)) if since.after(self.config.limits.command) <= now => now.since(since),
                     _ => self.operation_since.map_or(self.dialogue.waited(now), |since| now.since(since)),
                 };
                 let last = self.last.clone();

@@ -20,8 +20,7 @@ impl Client {
             self.line(now, phase::QUIT, output, |output| output.extend_from_slice(b"QUIT\r\n"));
         }
         // A reply that has begun though nothing is due was not asked for; speaking now would make it look like an answer.
-        let unasked = self.dialogue.is_idle() && !self.reader.is_idle();
-        if self.failure.is_some() || unasked {
+        if self.failure.is_some() || self.hears_unasked() {
             return;
         }
         let limits = self.config.limits;
@@ -100,6 +99,7 @@ impl Client {
             }
             Next::Mail => {
                 self.operation_since.get_or_insert(now);
+                transaction.began = Some(now);
                 // A flight that is under way already carries this MAIL too.
                 transaction.flights_before = if begins { flights } else { flights.saturating_sub(1) };
                 transaction.encode_mail(&self.extensions, output);

@@ -98,10 +98,14 @@ pub struct Connection {
     starttls: bool,
     /// Where the final dot of a message stands among the octets written.
     ends: VecDeque<(TransactionId, u64)>,
+    /// The latest message whose end was put there.
+    noted: Option<TransactionId>,
     /// Since when the transport has taken nothing.
     stalled_since: Option<Instant>,
     unwritable: bool,
     failure: Option<Error>,
+    /// The caller has been told of the failure, or has been handed what became of a message by it.
+    told: bool,
     closed: bool,
 }
 
@@ -123,9 +127,11 @@ impl Connection {
             facts: None,
             starttls: false,
             ends: VecDeque::new(),
+            noted: None,
             stalled_since: None,
             unwritable: false,
             failure: None,
+            told: false,
             closed: false,
         })
     }
@@ -142,6 +148,7 @@ impl Connection {
             // The client may have failed by what its owner did: a token that was not to be had.
             if let Some(error) = self.failure.clone().or_else(|| self.client.failure()) {
                 self.failure = Some(error.clone());
+                self.told = true;
                 return match self.abandoned() {
                     Some(event) => Ok(Some(event)),
                     None => Err(error),
@@ -165,6 +172,10 @@ impl Connection {
     /// Says what there is to say, then what is waited for.
     pub fn wants(&mut self, now: Instant) -> Wants<'_> {
         self.begin(now);
+        // What is said behind a message is no part of it: where it ends is noted before.
+        if self.client.last_ended() != self.noted {
+            self.lower();
+        }
         match &mut self.top {
             Top::Tunnel(_, tunnel) if self.failure.is_none() => {
                 tunnel.transmit(now, self.stack.said());
@@ -241,6 +252,10 @@ impl Connection {
         if self.failure.is_some() || self.unwritable || !matches!(self.top, Top::Smtp) {
             return None;
         }
+        // As for commands: what was received before the dot was said is looked at first.
+        if !self.stack.is_drained() {
+            return None;
+        }
         let room = if self.stack.wire().1.len() < HIGH_WATER { HIGH_WATER } else { 0 };
         self.client.body(now, self.stack.said(), room)
     }
@@ -277,6 +292,11 @@ impl Connection {
     /// Flights so far: times the client spoke after listening, from EHLO on.
     pub fn flights(&self) -> u64 {
         self.client.flights()
+    }
+
+    /// How the session failed, once [`poll`](Self::poll) has said so.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
     }
 
     /// What is under way, as errors name it.
@@ -492,7 +512,9 @@ impl Connection {
 
     fn lower(&mut self) {
         let lowered = self.stack.lower();
-        if let Some(ended) = self.client.last_ended().filter(|id| self.ends.back().is_none_or(|(last, _)| last < id)) {
+        let ended = self.client.last_ended().filter(|id| self.noted.is_none_or(|noted| noted < *id));
+        if let Some(ended) = ended {
+            self.noted = Some(ended);
             self.ends.push_back((ended, self.stack.outgoing.written()));
         }
         if let Err(broken) = lowered {
@@ -518,7 +540,11 @@ impl Connection {
     }
 
     fn deadline(&self) -> Option<Deadline> {
-        if self.failure.is_some() || self.closed {
+        if self.failure.is_some() || self.client.failure().is_some() {
+            // There is something to be told, and no octet will come to say so.
+            return (!self.told).then(|| Deadline { at: Instant::EPOCH, watching: self.phase() });
+        }
+        if self.closed {
             return None;
         }
         let limits = self.client.limits();
