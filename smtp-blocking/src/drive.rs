@@ -99,7 +99,7 @@ impl<S: Transport> Drive<S> {
             body.abandon();
             return None;
         }
-        if if !source.chunk.has_remaining() && source.ended {
+        if !source.chunk.has_remaining() && source.ended {
             body.end();
         } else {
             return Some(!source.chunk.has_remaining());

@@ -29,7 +29,7 @@ fn messages_are_kept_as_they_came() {
         let ran = send(runtime, &serving.url(), &["--message", text(message.path()), "--security", "none"]);
         assert_eq!(ran.status, 0, "{ran:?}");
         let told: Value = serde_json::from_str(&serving.line()).unwrap();
-        assert_eq!((&told["from"], &told["octets"]), (&"alice@example.org".into(), &36.into()));
+        assert_eq!((&told["from"], &told["octets"]), (&"alice@example.org".into(), &35.into()));
         assert_eq!((&told["recipients"][0]["address"], &told["tls"]), (&"bob@example.net".into(), &Value::Null));
         let kept = PathBuf::from(told["file"].as_str().unwrap());
         assert_eq!(fs::read(&kept).unwrap(), b".dot\r\n..\r\n.\r\nSubject: a\r\n\r\nno end\r\n");
@@ -90,8 +90,6 @@ fn tls_of_both_kinds_and_every_mechanism() {
                 assert_eq!((&report["security"]["mode"], &report["security"]["tls"]), (&mode.into(), &"1.3".into()));
                 assert_eq!(report["hint"], format!("{}/{mode}", serving.address));
             }
-            let token = ["--ca", text(&ca), "--user", "u", "--token-env", "TEST_PASSWORD", "--validate"];
-            assert_eq!(send(runtime, &url, &token).status, 0);
             let old = [&["--ca", text(&ca), "--tls-max", "1.2", "--validate"], &LOGIN[..]].concat();
             assert_eq!(send(runtime, &url, &old).json()["security"]["tls"], "1.2");
             let wrong = ["--ca", text(&ca), "--user", "v", "--password-env", "TEST_PASSWORD", "--validate"];
@@ -110,7 +108,23 @@ fn tls_of_both_kinds_and_every_mechanism() {
 }
 
 #[test]
+fn the_password_is_a_token_too() {
+    let serving = Serving::start(&["--user", "u", "--password-env", "TEST_TOKEN"]);
+    let more = ["--user", "u", "--token-env", "TEST_TOKEN", "--validate", "--security", "none"];
+    for runtime in RUNTIMES {
+        assert_eq!(send(runtime, &serving.url(), &more).status, 77, "in clear");
+        for mechanism in ["OAUTHBEARER", "XOAUTH2"] {
+            let loud = ["--danger-allow-clear-text-auth", "--auth", mechanism];
+            let ran = send(runtime, &serving.url(), &[&more[..], &loud].concat());
+            assert_eq!((ran.status, &ran.json()["authentication"]["mechanism"]), (0, &mechanism.into()), "{ran:?}");
+        }
+    }
+}
+
+#[test]
 fn faults_on_purpose() {
+    // More than all the buffers on the way hold.
+    let large = file(&b"0123456789\r\n".repeat(1 << 21));
     let long = file(&b"0123456789\r\n".repeat(2000));
     let clear = ["--security", "none"];
     for runtime in RUNTIMES {
@@ -122,7 +136,7 @@ fn faults_on_purpose() {
         assert_eq!((ran.status, &ran.json()["messages"][0]["reply"]["code"]), (75, &451.into()), "{ran:?}");
         let ran = run(&["--max-size", "1000"], &["--message", text(long.path())]);
         assert_eq!((ran.status, &ran.json()["messages"][0]["reply"]["code"]), (65, &552.into()), "{ran:?}");
-        let ran = run(&["--drop-after", "10000"], &["--message", text(long.path())]);
+        let ran = run(&["--drop-after", "10000"], &["--message", text(large.path())]);
         assert_eq!((ran.status, &ran.json()["error"]["kind"]), (75, &"closed".into()), "{ran:?}");
         let ran = run(&["--greet-after", "2s"], &["--greeting-timeout", "200ms"]);
         assert_eq!((ran.status, &ran.json()["error"]["phase"]), (75, &"greeting".into()), "{ran:?}");

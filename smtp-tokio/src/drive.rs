@@ -114,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             body.abandon();
             return None;
         }
-        if if source.chunk.is_empty() && source.ended {
+        if source.chunk.is_empty() && source.ended {
             body.end();
         } else {
             return Some(source.chunk.is_empty());

@@ -11,20 +11,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub const PASSWORD: &str = "open sesame/7+%@!";
-pub const RUNTIMES: [&str; 2] = ["tokio", "blocking"];
+pub(crate) const PASSWORD: &str = "open sesame/7+%@!";
+pub(crate) const TOKEN: &str = "ya29.a-token-of-ours";
+pub(crate) const RUNTIMES: [&str; 2] = ["tokio", "blocking"];
 
 /// What a run came to.
 #[derive(Debug)]
-pub struct Ran {
-    pub status: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// The report; its exit status is the process's.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let report: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
         assert_eq!(report["exit"], self.status, "{self:?}");
         report
@@ -32,13 +33,18 @@ impl Ran {
 }
 
 /// The command, with nothing inherited that could change its mind.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_smtp"));
-    command.env_remove("ALL_PROXY").env_remove("NO_PROXY").env("TEST_PASSWORD", PASSWORD).stdin(Stdio::null());
+    command
+        .env_remove("ALL_PROXY")
+        .env_remove("NO_PROXY")
+        .env("TEST_PASSWORD", PASSWORD)
+        .env("TEST_TOKEN", TOKEN)
+        .stdin(Stdio::null());
     command
 }
 
-pub fn run(args: &[&str]) -> Ran {
+pub(crate) fn run(args: &[&str]) -> Ran {
     let output = command().args(args).output().unwrap();
     let ran = Ran {
         status: output.status.code().expect("ended by a signal"),
@@ -47,14 +53,14 @@ pub fn run(args: &[&str]) -> Ran {
     };
     assert!(!ran.stderr.contains("panicked"), "{ran:?}");
     for shown in [&ran.stdout, &ran.stderr] {
-        assert!(!shown.contains(PASSWORD), "a secret in an output: {ran:?}");
+        assert!(!shown.contains(PASSWORD) && !shown.contains(TOKEN), "a secret in an output: {ran:?}");
     }
     assert!(ran.status == 0 || !ran.stderr.is_empty(), "a failure, and nothing on stderr: {ran:?}");
     ran
 }
 
 /// `smtp send` from alice to bob, with a report.
-pub fn send(runtime: &str, server: &str, more: &[&str]) -> Ran {
+pub(crate) fn send(runtime: &str, server: &str, more: &[&str]) -> Ran {
     let args = ["send", "--json", "--runtime", runtime, "--server", server, "--from", "alice@example.org"];
     let to: &[&str] =
         if more.contains(&"--to") || more.contains(&"--validate") { &[] } else { &["--to", "bob@example.net"] };
@@ -62,25 +68,25 @@ pub fn send(runtime: &str, server: &str, more: &[&str]) -> Ran {
 }
 
 /// A file that is gone at the end.
-pub fn file(content: &[u8]) -> tempfile::NamedTempFile {
+pub(crate) fn file(content: &[u8]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(content).unwrap();
     file
 }
 
-pub fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// `smtp serve`, running.
-pub struct Serving {
+pub(crate) struct Serving {
     child: Child,
-    pub out: BufReader<std::process::ChildStdout>,
-    pub address: String,
+    pub(crate) out: BufReader<std::process::ChildStdout>,
+    pub(crate) address: String,
 }
 
 impl Serving {
-    pub fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let mut child = command()
             .args([&["serve", "--listen", "127.0.0.1:0"], args].concat())
             .stdout(Stdio::piped())
@@ -96,29 +102,29 @@ impl Serving {
         Self { child, out, address: address.trim().into() }
     }
 
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.out.read_line(&mut line).unwrap();
         line.trim_end().into()
     }
 
     /// The path of the throw-away authority, printed behind the address.
-    pub fn ca(&mut self) -> PathBuf {
+    pub(crate) fn ca(&mut self) -> PathBuf {
         self.line().strip_prefix("CA: ").expect("no CA").into()
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("smtp://{}", self.address)
     }
 
-    pub fn connect(&self) -> BufReader<TcpStream> {
+    pub(crate) fn connect(&self) -> BufReader<TcpStream> {
         let stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         BufReader::new(stream)
     }
 
     /// As Ctrl-C does; the exit status.
-    pub fn interrupt(&mut self) -> Option<i32> {
+    pub(crate) fn interrupt(&mut self) -> Option<i32> {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
         self.child.wait().unwrap().code()
@@ -133,7 +139,7 @@ impl Drop for Serving {
 }
 
 /// Reads one reply, and its code.
-pub fn reply(stream: &mut BufReader<TcpStream>) -> String {
+pub(crate) fn reply(stream: &mut BufReader<TcpStream>) -> String {
     let mut reply = String::new();
     loop {
         let mut line = String::new();
@@ -146,14 +152,14 @@ pub fn reply(stream: &mut BufReader<TcpStream>) -> String {
     }
 }
 
-pub fn say(stream: &mut BufReader<TcpStream>, line: &str) -> String {
+pub(crate) fn say(stream: &mut BufReader<TcpStream>, line: &str) -> String {
     stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
     reply(stream)
 }
 
 /// A server for one conversation: it says a reply, and after each line it hears the next; an empty one closes. After a 354
 /// it hears a whole message. The thread returns all that was heard.
-pub fn scripted(replies: &[&str]) -> (String, thread::JoinHandle<String>) {
+pub(crate) fn scripted(replies: &[&str]) -> (String, thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
     let replies: Vec<String> = replies.iter().map(|reply| reply.to_string()).collect();
@@ -184,8 +190,8 @@ pub fn scripted(replies: &[&str]) -> (String, thread::JoinHandle<String>) {
 }
 
 /// The replies of a polite server up to a point.
-pub const GREETING: &str = "220 server.example.org ESMTP\r\n";
-pub const EHLO: &str = "250-server.example.org\r\n250 8BITMIME\r\n";
-pub const OK: &str = "250 2.0.0 ok\r\n";
-pub const GO: &str = "354 go on\r\n";
-pub const BYE: &str = "221 bye\r\n";
+pub(crate) const GREETING: &str = "220 server.example.org ESMTP\r\n";
+pub(crate) const EHLO: &str = "250-server.example.org\r\n250 8BITMIME\r\n";
+pub(crate) const OK: &str = "250 2.0.0 ok\r\n";
+pub(crate) const GO: &str = "354 go on\r\n";
+pub(crate) const BYE: &str = "221 bye\r\n";
