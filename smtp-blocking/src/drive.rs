@@ -78,7 +78,7 @@ impl<S: Transport> Drive<S> {
                     return Err(Error::Session { error, source: self.failed.take() });
                 }
             }
-            let hungry = self.feed(now, source);
+            let Some(hungry) = self.feed(now, source) else { continue };
             self.turn(now, hungry);
             if hungry {
                 source.fetch();
@@ -86,9 +86,10 @@ impl<S: Transport> Drive<S> {
         }
     }
 
-    /// Hands over what was read of the message; `true` if more should be read.
-    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> bool {
-        let Some(mut body) = self.connection.body(now) else { return false };
+    /// Hands over what was read of the message; `true` if more should be read, `None` if the message was given up, which
+    /// the connection has something to say about.
+    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> Option<bool> {
+        let Some(mut body) = self.connection.body(now) else { return Some(false) };
         if source.failed.is_none() {
             if let Err(misuse) = body.write(&mut source.chunk) {
                 source.failed = Some(misuse.into());
@@ -96,12 +97,14 @@ impl<S: Transport> Drive<S> {
         }
         if source.failed.is_some() {
             body.abandon();
-        } else if !source.chunk.has_remaining() && source.ended {
+            return None;
+        }
+        if !source.chunk.has_remaining() && source.ended {
             body.end();
         } else {
-            return !source.chunk.has_remaining();
+            return Some(!source.chunk.has_remaining());
         }
-        false
+        Some(false)
     }
 
     /// Waits for the stream and the deadline, but not where the message has more to give; then reads and writes.

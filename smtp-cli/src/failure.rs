@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use proxy_proto::ProxyUrl;
 use serde::Serialize;
-use smtp_proto::client::{Outcome, Report};
+use smtp_proto::client::{Outcome, Recipient, Report};
 use smtp_proto::reply::Reply;
 use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, tls};
 
@@ -155,32 +155,37 @@ impl Failure {
         let unknown = find(&|outcome| matches!(outcome, Outcome::Unknown));
         let later = find(&|outcome| matches!(outcome, Outcome::Refused(reply) if !refused(reply)));
         let cut_short = report.cut_short.as_ref().map(|error| Self::session(error, None));
-        match (bad, unknown, later, cut_short) {
-            (None, Some(_), _, Some(cut_short)) => Some(Self {
+        let unsettled = || cut_short.unwrap_or_else(|| Self::new(Kind::Closed, status::LATER, "not sent"));
+        match (bad, unknown, later) {
+            (Some(one), ..) => Some(Self::refused(report, one)),
+            (None, Some(_), _) => Some(Self {
                 status: status::UNKNOWN,
                 advice: Some("it may have been delivered: find out before it is sent again"),
-                ..cut_short
+                ..unsettled()
             }),
-            (None, _, None, cut_short) => cut_short,
-            (Some(one), ..) | (None, _, Some(one), _) => {
-                let Outcome::Refused(reply) = &one.outcome else { return None };
-                let status = if refused(reply) { status::REFUSED } else { status::LATER };
-                let own = one.rcpt.as_ref().is_some_and(|rcpt| !rcpt.code().is_positive());
-                let failure = if own {
-                    Self::new(Kind::Refused, status, format_args!("{}: {reply}", one.path.as_str()))
-                } else {
-                    Self::new(Kind::Refused, status, reply)
-                };
-                let failure = failure.at(match &one.rcpt {
-                    Some(_) if own => phase::RCPT,
-                    // Refused before RCPT was answered: that was MAIL. Without an octet of the message, DATA.
-                    None => phase::MAIL,
-                    Some(_) if report.octets == 0 => phase::DATA,
-                    Some(_) => phase::MESSAGE,
-                });
-                Some(if status == status::LATER { failure.advise("try again later") } else { failure })
-            }
+            (None, None, Some(one)) => Some(Self::refused(report, one)),
+            (None, None, None) if report.is_accepted() => None,
+            (None, None, None) => Some(unsettled()),
         }
+    }
+
+    /// Why this recipient does not have the message: the reply says so.
+    fn refused(report: &Report, one: &Recipient) -> Self {
+        let Outcome::Refused(reply) = &one.outcome else { return Self::new(Kind::Refused, status::LATER, "refused") };
+        let own = one.rcpt.as_ref().is_some_and(|rcpt| !rcpt.code().is_positive());
+        let failure = if own {
+            Self::new(Kind::Refused, refusal(reply), format_args!("{}: {reply}", one.path.as_str()))
+        } else {
+            Self::new(Kind::Refused, refusal(reply), reply)
+        };
+        let failure = failure.at(match &one.rcpt {
+            Some(_) if own => phase::RCPT,
+            // Refused before RCPT was answered: that was MAIL. Without an octet of the message, DATA.
+            None => phase::MAIL,
+            Some(_) if report.octets == 0 => phase::DATA,
+            Some(_) => phase::MESSAGE,
+        });
+        if reply.code().is_transient() { failure.advise("try again later") } else { failure }
     }
 }
 

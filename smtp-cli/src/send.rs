@@ -9,7 +9,6 @@ use std::time::Instant;
 use crate::args::SendArgs;
 use crate::embedded::Embedded;
 use crate::failure::Failure;
-use crate::message::Message;
 use crate::output::progress::Progress;
 use crate::output::transcript::transcript;
 use crate::output::{Sent, Server, Session, Summary, human, json};
@@ -115,8 +114,8 @@ fn send_all(
             summary.messages.push(not_sent(None));
             continue;
         }
-        let wanted = !args.quiet && !args.json && !args.transcript;
-        let sent = session.send(&envelope, message, &progress(message, wanted));
+        let wanted = !args.quiet && !args.json && !args.transcript && args.server.is_some();
+        let sent = session.send(&envelope, message, &Progress::new(message.octets(), wanted));
         match sent {
             Ok(report) => {
                 usable = report.cut_short.is_none();
@@ -132,10 +131,6 @@ fn send_all(
         summary.sending = Some(began.elapsed());
     }
     Ok(usable)
-}
-
-fn progress(message: &Message, wanted: bool) -> Progress {
-    Progress::new(message.octets(), wanted)
 }
 
 /// The own address as EHLO wants it, where there is no name (RFC 5321 section 4.1.3).

