@@ -13,6 +13,7 @@ use smtp_proto::sasl::MechanismName;
 use smtp_proto::tls::Version;
 
 use crate::duration;
+use crate::url::Hint;
 
 /// Sends mail, and serves as a test server.
 #[derive(Parser)]
@@ -147,6 +148,10 @@ pub(crate) struct SendArgs {
     /// How long one address may take to connect to
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
     pub(crate) connect_timeout: Option<Duration>,
+
+    /// What an earlier run has found, as its report says: ADDRESS:PORT/none, /starttls or /implicit
+    #[arg(long, value_name = "ADDRESS:PORT/SECURITY", conflicts_with = "security", help_heading = "Time")]
+    pub(crate) hint: Option<Hint>,
 
     /// Ignore these extensions though the server offers them
     #[arg(long, value_name = "EXT,..", value_delimiter = ',', help_heading = "Sending")]

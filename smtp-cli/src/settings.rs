@@ -83,6 +83,9 @@ pub(crate) fn server(args: &SendArgs, own: Option<&Own>) -> Result<ServerUrl, Fa
         },
         (None, None) => return Err(Failure::usage("--server is needed")),
     };
+    if let Some(hint) = &args.hint {
+        (url.port, url.security) = (hint.port, hint.security);
+    }
     if let Some(security) = args.security {
         url.security = match security {
             SecurityArg::Auto => Security::Auto,
@@ -118,6 +121,9 @@ impl Plan {
                 LineEndingsArg::Canonical => LineEndings::Canonical,
                 LineEndingsArg::Strict => LineEndings::Strict,
             });
+        if let Some(hint) = &args.hint {
+            config = config.address(&hint.host);
+        }
         for keyword in &args.without {
             config = config.without(keyword);
         }
