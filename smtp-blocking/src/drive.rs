@@ -58,6 +58,10 @@ impl<S: Transport> Drive<S> {
         Self { connection, stream, epoch: Clock::now(), failed: None }
     }
 
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     pub(crate) fn now(&self) -> Instant {
         Instant::from_epoch(self.epoch.elapsed())
     }
@@ -70,7 +74,7 @@ impl<S: Transport> Drive<S> {
                 Ok(Some(event)) => return Ok(event),
                 Ok(None) => {}
                 Err(error) => {
-                    self.part();
+                    self.part(true);
                     return Err(Error::Session { error, source: self.failed.take() });
                 }
             }
@@ -144,25 +148,41 @@ impl<S: Transport> Drive<S> {
         }
     }
 
-    /// Says what is left to say (QUIT, an alert, the close of TLS), without waiting long for anybody.
-    pub(crate) fn part(&mut self) {
-        let until = Clock::now() + Duration::from_secs(1);
+    /// Says what is left to say (QUIT, an alert, the close of TLS), without waiting long for anybody; `hear`: nor closes before
+    /// the peer has answered that, or closed (RFC 5321 section 4.1.1.10).
+    pub(crate) fn part(&mut self, hear: bool) {
+        // Whether it arrives makes no difference to anybody here.
+        let _ = self.farewell(hear, Clock::now() + Duration::from_secs(1));
+    }
+
+    fn farewell(&mut self, hear: bool, until: Clock) -> io::Result<()> {
+        let mut spoke = false;
         loop {
             let now = self.now();
             let write = self.connection.wants(now).write;
             let left = until.saturating_duration_since(Clock::now());
-            if write.is_empty() || left.is_zero() {
-                return;
+            if left.is_zero() || (write.is_empty() && !(spoke && hear)) {
+                return Ok(());
             }
-            let room = self.stream.wait(Ready { read: false, write: true }, Some(left));
-            match room.and_then(|_| self.stream.write(write)) {
-                Ok(0) => return,
-                Ok(n) => self.connection.sent(n),
-                Err(error) => {
-                    if later(error).is_err() {
-                        return;
+            if write.is_empty() {
+                let ready = self.stream.wait(Ready { read: true, write: false }, Some(left))?;
+                if ready.read {
+                    let answer = self.stream.read(&mut [0; 512]);
+                    match answer {
+                        Ok(_) => return Ok(()),
+                        Err(error) => later(error)?,
                     }
                 }
+                continue;
+            }
+            self.stream.wait(Ready { read: false, write: true }, Some(left))?;
+            match self.stream.write(write) {
+                Ok(0) => return Ok(()),
+                Ok(n) => {
+                    spoke = true;
+                    self.connection.sent(n);
+                }
+                Err(error) => later(error)?,
             }
         }
     }

@@ -29,6 +29,7 @@ use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
 use smtp_proto::{Config, Connection, Route};
 
+pub use dial::dial;
 use drive::{Drive, Source};
 pub use error::Error;
 /// The pure part: configuration, envelopes, reports.
@@ -46,7 +47,7 @@ pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
     let mut config = config.clone().on_platform();
     config.check()?;
     loop {
-        let (stream, route) = dial::dial(&config)?;
+        let (stream, route) = dial(&config)?;
         match Smtp::over(stream, &config, route) {
             // A proxy that asks for credentials and closes is answered on a new connection, once.
             Err(Error::Session { error, source }) => match config.answering(&error) {
@@ -61,6 +62,9 @@ pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
 /// One session with a server.
 pub struct Smtp<S = Pollable<TcpStream>> {
     drive: Drive<S>,
+    ready: bool,
+    /// An operation has begun, and not come to its end.
+    busy: bool,
     endings: smtp_proto::body::LineEndings,
 }
 
@@ -71,10 +75,34 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Session`], [`Error::Misuse`].
     pub fn over(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
-        let connection = Connection::new(config.clone().on_platform(), route)?;
-        let mut smtp = Self { drive: Drive::new(connection, stream), endings: config.get_line_endings() };
-        smtp.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(()))?;
+        let mut smtp = Self::begin(stream, config, route)?;
+        smtp.ready()?;
         Ok(smtp)
+    }
+
+    /// The same, before a word was said: [`ready`](Self::ready) follows. Where that fails, what the session has come to
+    /// can still be [looked at](Self::connection).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`].
+    pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
+        let connection = Connection::new(config.clone().on_platform(), route)?;
+        let endings = config.get_line_endings();
+        Ok(Self { drive: Drive::new(connection, stream), ready: false, busy: false, endings })
+    }
+
+    /// Runs until the session is greeted, secured and authenticated as configured.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Session`].
+    pub fn ready(&mut self) -> Result<(), Error> {
+        if !self.ready {
+            self.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(()))?;
+            self.ready = true;
+        }
+        Ok(())
     }
 
     /// Sends one message, read from `message` as it goes: memory does not depend on its size.
@@ -120,7 +148,7 @@ impl<S: Transport> Smtp<S> {
         self.check_clean()?;
         self.drive.connection.quit()?;
         self.until(&mut nothing(), |event| matches!(event, Event::Closed(_)).then_some(()))?;
-        self.drive.part();
+        self.drive.part(false);
         Ok(())
     }
 
@@ -129,10 +157,17 @@ impl<S: Transport> Smtp<S> {
         &self.drive.connection
     }
 
+    /// The stream that the session runs on.
+    pub fn stream(&self) -> &S {
+        self.drive.stream()
+    }
+
     /// Runs until an event is the one waited for.
     fn until<R: Read, T>(&mut self, source: &mut Source<R>, wanted: impl Fn(Event) -> Option<T>) -> Result<T, Error> {
+        self.busy = true;
         loop {
             if let Some(found) = wanted(self.drive.next(source)?) {
+                self.busy = false;
                 return Ok(found);
             }
         }
@@ -142,8 +177,9 @@ impl<S: Transport> Smtp<S> {
         let now = self.drive.now();
         match self.drive.connection.poll(now) {
             Err(error) => Err(Error::Session { error, source: None }),
-            Ok(_) if self.drive.connection.is_clean() => Ok(()),
-            Ok(_) => Err(Error::Unfinished),
+            Ok(_) if self.busy => Err(Error::Unfinished),
+            // Replies to what the last message said in vain may still be due; what is said next goes behind them.
+            Ok(_) => Ok(()),
         }
     }
 }

@@ -51,6 +51,11 @@ impl<S> Pollable<S> {
     pub fn new(stream: S) -> Self {
         Self(stream)
     }
+
+    /// The stream itself.
+    pub fn get_ref(&self) -> &S {
+        &self.0
+    }
 }
 
 impl<S: Read> Read for Pollable<S> {

@@ -9,8 +9,14 @@ use tokio::time::timeout;
 
 use crate::Error;
 
-/// Resolves what is to be resolved here, and connects to the nearest hop: its first address that answers.
-pub(crate) async fn dial(config: &Config) -> Result<(TcpStream, Route), Error> {
+/// Resolves what is to be resolved here, and connects to the nearest hop: its first address that answers. With the route
+/// from there, it is the first half of [`connect`](crate::connect), for who wants to know the stream before the session
+/// begins.
+///
+/// # Errors
+///
+/// [`Error::Resolve`], [`Error::Connect`], [`Error::Misuse`].
+pub async fn dial(config: &Config) -> Result<(TcpStream, Route), Error> {
     let mut resolved: Vec<(String, IpAddr)> = Vec::new();
     for (name, port) in config.names_to_resolve()? {
         resolved.extend(lookup(config, &name, port).await?.into_iter().map(|address| (name.clone(), address.ip())));

@@ -56,6 +56,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         Self { connection, stream, epoch: tokio::time::Instant::now(), unflushed: false, failed: None }
     }
 
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     pub(crate) fn now(&self) -> Instant {
         Instant::from_epoch(self.epoch.elapsed())
     }
@@ -68,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                 Ok(Some(event)) => return Ok(event),
                 Ok(None) => {}
                 Err(error) => {
-                    self.part().await;
+                    self.part(true).await;
                     return Err(Error::Session { error, source: self.failed.take() });
                 }
             }
@@ -159,14 +163,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         }
     }
 
-    /// Says what is left to say (QUIT, an alert, the close of TLS), without waiting long for anybody.
-    pub(crate) async fn part(&mut self) {
-        use tokio::io::AsyncWriteExt;
+    /// Says what is left to say (QUIT, an alert, the close of TLS), without waiting long for anybody; `hear`: nor closes before
+    /// the peer has answered that, or closed (RFC 5321 section 4.1.1.10).
+    pub(crate) async fn part(&mut self, hear: bool) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let now = self.now();
         let write = self.connection.wants(now).write;
         let stream = &mut self.stream;
         let goodbye = async move {
-            stream.write_all(write).await?;
+            if !write.is_empty() {
+                stream.write_all(write).await?;
+                stream.flush().await?;
+                if hear {
+                    let _answer = stream.read(&mut [0; 512]).await?;
+                }
+            }
             stream.shutdown().await
         };
         // Whether it arrives makes no difference to anybody here.

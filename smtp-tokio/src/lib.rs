@@ -19,6 +19,7 @@
 mod dial;
 mod drive;
 mod error;
+pub mod serve;
 
 use smtp_proto::client::{Envelope, Event, Report};
 use smtp_proto::command::Command;
@@ -27,6 +28,7 @@ use smtp_proto::{Config, Connection, Route};
 use tokio::io::{AsyncRead, AsyncWrite, Empty, empty};
 use tokio::net::TcpStream;
 
+pub use dial::dial;
 use drive::{Drive, Source};
 pub use error::Error;
 /// The pure part: configuration, envelopes, reports.
@@ -43,7 +45,7 @@ pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
     let mut config = config.clone().on_platform();
     config.check()?;
     loop {
-        let (stream, route) = dial::dial(&config).await?;
+        let (stream, route) = dial(&config).await?;
         match Smtp::over(stream, &config, route).await {
             // A proxy that asks for credentials and closes is answered on a new connection, once.
             Err(Error::Session { error, source }) => match config.answering(&error) {
@@ -61,6 +63,9 @@ pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
 /// operation says [`Error::Unfinished`].
 pub struct Smtp<S = TcpStream> {
     drive: Drive<S>,
+    ready: bool,
+    /// An operation has begun, and not come to its end.
+    busy: bool,
     endings: smtp_proto::body::LineEndings,
 }
 
@@ -71,10 +76,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Session`], [`Error::Misuse`].
     pub async fn over(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
-        let connection = Connection::new(config.clone().on_platform(), route)?;
-        let mut smtp = Self { drive: Drive::new(connection, stream), endings: config.get_line_endings() };
-        smtp.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(())).await?;
+        let mut smtp = Self::begin(stream, config, route)?;
+        smtp.ready().await?;
         Ok(smtp)
+    }
+
+    /// The same, before a word was said: [`ready`](Self::ready) follows. Where that fails, what the session has come to
+    /// can still be [looked at](Self::connection).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`].
+    pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
+        let connection = Connection::new(config.clone().on_platform(), route)?;
+        let endings = config.get_line_endings();
+        Ok(Self { drive: Drive::new(connection, stream), ready: false, busy: false, endings })
+    }
+
+    /// Runs until the session is greeted, secured and authenticated as configured.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Session`].
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        if !self.ready {
+            self.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(())).await?;
+            self.ready = true;
+        }
+        Ok(())
     }
 
     /// Sends one message, read from `message` as it goes: memory does not depend on its size.
@@ -122,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         self.check_clean()?;
         self.drive.connection.quit()?;
         self.until(&mut nothing(), |event| matches!(event, Event::Closed(_)).then_some(())).await?;
-        self.drive.part().await;
+        self.drive.part(false).await;
         Ok(())
     }
 
@@ -131,14 +160,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         &self.drive.connection
     }
 
+    /// The stream that the session runs on.
+    pub fn stream(&self) -> &S {
+        self.drive.stream()
+    }
+
     /// Runs until an event is the one waited for.
     async fn until<R: AsyncRead + Unpin, T>(
         &mut self,
         source: &mut Source<R>,
         wanted: impl Fn(Event) -> Option<T>,
     ) -> Result<T, Error> {
+        self.busy = true;
         loop {
             if let Some(found) = wanted(self.drive.next(source).await?) {
+                self.busy = false;
                 return Ok(found);
             }
         }
@@ -148,8 +184,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         let now = self.drive.now();
         match self.drive.connection.poll(now) {
             Err(error) => Err(Error::Session { error, source: None }),
-            Ok(_) if self.drive.connection.is_clean() => Ok(()),
-            Ok(_) => Err(Error::Unfinished),
+            Ok(_) if self.busy => Err(Error::Unfinished),
+            // Replies to what the last message said in vain may still be due; what is said next goes behind them.
+            Ok(_) => Ok(()),
         }
     }
 }

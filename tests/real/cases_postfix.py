@@ -32,10 +32,10 @@ def login(password: str = PASSWORD) -> tuple[list[str], dict]:
         {"env": {"TEST_PASSWORD": password}, "secrets": (password,)}
 
 
-def deliver(context: Context, service: str, content: bytes, *args, **limits):
+def deliver(context: Context, service: str, content: bytes, *args, host: str = "127.0.0.1", **limits):
     """Sends one message to a fresh mailbox and compares what arrives."""
     mailbox = context.bed.postfix.mailbox()
-    ran = context.send(url(context, service), "--message", context.file(content), *args, expect=0,
+    ran = context.send(url(context, service, host), "--message", context.file(content), *args, expect=0,
                        to=mailbox.address, **limits)
     messages.same(content, mailbox.delivered()[0])
     report = ran.report

@@ -76,7 +76,9 @@ def complaints(report, status: int) -> list[str]:
         found.append("failure without an error")
     if status == 0:
         server, security = report["server"], report["security"]
-        if not (server and server["address"] and security and report["authentication"]):
+        # Behind proxies the address is theirs to know.
+        known = server and (server["address"] or report["route"])
+        if not (known and security and report["authentication"]):
             return [*found, "success without the server's address, security or authentication"]
         if security["mode"] != "none" and not (security["tls"] and security["cipher"]):
             found.append("TLS without its version and cipher")

@@ -13,6 +13,7 @@ import command
 from ca import Authority
 from dovecot import Dovecot
 from postfix import Postfix
+from proxies import Proxies
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Bed:
     ca: Authority
     dovecot: Dovecot
     postfix: Postfix
+    proxies: Proxies
     binary: Path
 
 

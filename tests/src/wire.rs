@@ -289,6 +289,8 @@ impl Wire {
                 let answer = match question {
                     Asked::Verify { password, .. } if password == Secret::from(expected.as_str()) => Answer::Accept,
                     Asked::Verify { .. } => Answer::Refuse,
+                    Asked::VerifyToken { token, .. } if token == Secret::from(expected.as_str()) => Answer::Accept,
+                    Asked::VerifyToken { .. } => Answer::RefuseBecause(br#"{"status":"invalid_token"}"#.to_vec()),
                     Asked::Lookup { mechanism, .. } => lookup(&mechanism, &expected),
                     _ => Answer::Refuse,
                 };

@@ -136,11 +136,19 @@ fn each_recipient_has_an_outcome() {
 fn every_mechanism_authenticates_and_refuses() {
     let pki = Pki::new();
     let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
-    let names: Vec<MechanismName> =
-        ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512", "SCRAM-SHA-256-PLUS"]
-            .iter()
-            .map(|name| name.parse().unwrap())
-            .collect();
+    let names: Vec<MechanismName> = [
+        "PLAIN",
+        "LOGIN",
+        "CRAM-MD5",
+        "SCRAM-SHA-1",
+        "SCRAM-SHA-256",
+        "SCRAM-SHA-512",
+        "SCRAM-SHA-256-PLUS",
+        "SCRAM-SHA-512-PLUS",
+    ]
+    .iter()
+    .map(|name| name.parse().unwrap())
+    .collect();
     for name in &names {
         for (password, right) in [("correct horse", true), ("wrong horse", false)] {
             for piece in [1, 7, usize::MAX] {
@@ -195,4 +203,58 @@ fn a_certificate_that_is_not_trusted_ends_the_session() {
         assert!(matches!(error.cause, Cause::Tls(tls::Error::Certificate(_))), "{error:?}");
         assert_eq!(error.phase.name(), "TLS handshake");
     }
+}
+
+#[test]
+fn a_refused_token_may_be_replaced_once() {
+    let pki = Pki::new();
+    let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
+    for name in ["OAUTHBEARER", "XOAUTH2"] {
+        let name: MechanismName = name.parse().unwrap();
+        for (fresh, right) in [(Some("the-right-one"), true), (Some("still-wrong"), false), (None, false)] {
+            for by_event in [false, true] {
+                let config = client_config(Security::StartTls)
+                    .tls(pki.client.clone())
+                    .credentials(Credentials::token("alice", "an-old-one"))
+                    .allowed(Allowed::only([name.clone()]));
+                let config = if by_event {
+                    config.refresh_token(true)
+                } else {
+                    config.token_source(move |_, detail| {
+                        assert!(detail.is_some_and(|json| json.starts_with(b"{")));
+                        fresh.map(Into::into)
+                    })
+                };
+                let server = server_config().mechanisms([name.clone()]);
+                let mut wire = Wire::new(config, server, Some(acceptor.clone()), false, 7);
+                wire.manners.password = Some("the-right-one".into());
+                if by_event {
+                    assert!(wire.run_until(|event| matches!(event, Event::NeedsToken { detail: Some(_), .. })));
+                    wire.client.fresh_token(fresh.map(Into::into)).unwrap();
+                    assert!(wire.client.fresh_token(None).is_err(), "only one is asked for");
+                }
+                let opened = wire.run_until(|event| *event == Event::Ready);
+                assert_eq!(opened, right, "{name} {fresh:?}: {:?}", wire.failure);
+                if !right {
+                    assert!(matches!(wire.failure.unwrap().cause, Cause::Authentication(_)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn before_tls_1_3_scram_binds_to_the_servers_certificate() {
+    let pki = Pki::new();
+    let settings = tls::Settings::default().roots(tls::Roots::OnlyGiven).max(tls::Version::Tls12);
+    let name: MechanismName = "SCRAM-SHA-256-PLUS".parse().unwrap();
+    let config = client_config(Security::Implicit)
+        .tls(settings.trust_pem(pki.authority.as_bytes()).unwrap().connector())
+        .credentials(Credentials::password("alice", "correct horse"));
+    let server = server_config().mechanisms([name.clone()]);
+    let mut wire = Wire::new(config, server, Some(Arc::new(pki.server.clone())), true, 1000);
+    wire.manners.password = Some("correct horse".into());
+    ready(&mut wire);
+    assert_eq!(wire.client.tls().unwrap().version, "1.2");
+    assert_eq!(wire.client.authenticated(), Some(&name));
 }

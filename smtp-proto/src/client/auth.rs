@@ -34,6 +34,8 @@ pub(super) enum Step {
     Speak,
     /// Authenticated.
     Done,
+    /// The token was refused, and a fresh one may do.
+    NeedsToken(Option<Vec<u8>>),
     /// A reply that AUTH does not know.
     Unexpected,
     /// Not to be.
@@ -62,6 +64,9 @@ pub(super) struct Exchange {
     cancelled: Option<AuthenticationError>,
     /// What the server said in a challenge of its own.
     detail: Option<Vec<u8>>,
+    /// A fresh token has been asked for; `Some` with the refusal while it is awaited.
+    refreshed: bool,
+    awaiting: Option<AuthenticationError>,
     secrets: Vec<Secret>,
 }
 
@@ -87,6 +92,8 @@ impl Exchange {
             response: None,
             cancelled: None,
             detail: None,
+            refreshed: false,
+            awaiting: None,
             secrets: credentials.secret().cloned().into_iter().collect(),
         })
     }
@@ -179,11 +186,31 @@ impl Exchange {
                 return Step::Speak;
             }
         }
-        Step::Failed(AuthenticationError::Refused {
-            mechanism: self.name.clone(),
-            reply: reply.clone(),
-            detail: self.detail.take(),
-        })
+        let detail = self.detail.take();
+        let refused =
+            AuthenticationError::Refused { mechanism: self.name.clone(), reply: reply.clone(), detail: detail.clone() };
+        let by_token = matches!(self.name, MechanismName::OAuthBearer | MechanismName::XOAuth2);
+        if by_token && config.refresh_token && !core::mem::replace(&mut self.refreshed, true) {
+            self.awaiting = Some(refused);
+            return Step::NeedsToken(detail);
+        }
+        Step::Failed(refused)
+    }
+
+    /// The answer to [`Step::NeedsToken`]: the same mechanism with these credentials, or the refusal stands.
+    pub(super) fn refresh(
+        &mut self,
+        fresh: Option<(&sasl::Credentials, &Config, &Channel)>,
+    ) -> Result<(), Option<AuthenticationError>> {
+        let refused = self.awaiting.take().ok_or(None)?;
+        let (credentials, config, channel) = fresh.ok_or(Some(refused))?;
+        let mut candidates = alloc::vec![self.name.clone()];
+        let (_, mechanism) = start(&mut candidates, config, credentials, channel, &[]).map_err(Some)?;
+        self.mechanism = mechanism;
+        self.response = None;
+        self.secrets.extend(credentials.secret().cloned());
+        self.say = Say::Command;
+        Ok(())
     }
 
     fn challenge(&mut self, now: Instant, reply: &Reply) {

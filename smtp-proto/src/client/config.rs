@@ -40,6 +40,9 @@ pub struct Config {
     pub credentials: Option<sasl::Credentials>,
     /// The mechanisms that may be used.
     pub allowed: sasl::Allowed,
+    /// Whether the caller can bring a fresh token when the first is refused; see
+    /// [`Event::NeedsToken`](super::Event::NeedsToken).
+    pub refresh_token: bool,
     /// How long each phase may take.
     pub limits: Limits,
     /// How eagerly commands are grouped.
@@ -61,6 +64,7 @@ impl Config {
             starttls: StartTls::default(),
             credentials: None,
             allowed: sasl::Allowed::default(),
+            refresh_token: false,
             limits: Limits::default(),
             grouping: Grouping::default(),
             without: Vec::new(),

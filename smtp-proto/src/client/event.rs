@@ -1,5 +1,7 @@
 //! What a client tells its owner.
 
+use alloc::vec::Vec;
+
 use super::report::Report;
 use crate::reply::Reply;
 
@@ -22,6 +24,14 @@ pub enum Event {
     /// The server agreed to STARTTLS. The owner of a bare [`Client`](super::Client) now puts TLS below it and calls
     /// [`secured`](super::Client::secured); a [`Connection`](crate::Connection) does so by itself.
     StartTls(Reply),
+    /// The server refused the token, and [`Config::refresh_token`](super::Config::refresh_token) says that there may be
+    /// another. Answer with [`fresh_token`](super::Client::fresh_token), once; nothing happens before.
+    NeedsToken {
+        /// The refusal.
+        reply: Reply,
+        /// What the server said in its last challenge: JSON in OAUTHBEARER and XOAUTH2 (RFC 7628 section 3.2.2).
+        detail: Option<Vec<u8>>,
+    },
     /// TLS stands, with the server itself (only from a [`Connection`](crate::Connection)).
     Secured,
     /// Greeted, secured and authenticated as configured: messages may be sent.

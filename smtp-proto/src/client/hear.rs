@@ -1,6 +1,6 @@
 //! What the client makes of a reply, by the command it answers (RFC 5321 section 4.3.2).
 
-use proxy_proto::Instant;
+use proxy_proto::{Instant, Secret};
 
 use super::auth::{Exchange, Step};
 use super::config::StartTls;
@@ -11,8 +11,8 @@ use super::{Client, Owed, Stage, Work};
 use crate::dialogue::Due;
 use crate::error::{Cause, Error};
 use crate::extension::Extensions;
-use crate::phase;
 use crate::reply::{Code, Reply};
+use crate::{Misuse, phase};
 
 impl Client {
     pub(super) fn hear(&mut self, now: Instant, mut reply: Reply) -> Result<Option<Event>, Error> {
@@ -98,7 +98,7 @@ impl Client {
     fn hear_greeting(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
         self.greeting = Some(reply.clone());
         match reply.code() {
-            code if code.is_positive() => {
+            Code::READY => {
                 self.stage = Stage::Ehlo;
                 Ok(Some(Event::Greeted(reply)))
             }
@@ -201,12 +201,35 @@ impl Client {
                 self.exchange = None;
                 Ok(Some(self.open()))
             }
+            Step::NeedsToken(detail) => Ok(Some(Event::NeedsToken { reply, detail })),
             Step::Unexpected => Err(self.refuse(Cause::Unexpected(reply))),
             Step::Failed(error) => {
                 self.exchange = None;
                 Err(self.refuse(Cause::Authentication(error)))
             }
         }
+    }
+
+    /// Answers [`Event::NeedsToken`]: with a fresh token, or with `None`, and the refusal stands. Only one is ever asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotOpen`] where no token is awaited.
+    pub fn fresh_token(&mut self, token: Option<Secret>) -> Result<(), Misuse> {
+        let (Some(exchange), Some(credentials)) = (&mut self.exchange, &self.config.credentials) else {
+            return Err(Misuse::NotOpen);
+        };
+        let fresh = token.map(|token| credentials.clone().with_token(token));
+        let given = fresh.as_ref().map(|fresh| (fresh, &self.config, &self.channel));
+        match exchange.refresh(given) {
+            Ok(()) => self.config.credentials = fresh,
+            Err(None) => return Err(Misuse::NotOpen),
+            Err(Some(refused)) => {
+                self.exchange = None;
+                self.refuse(Cause::Authentication(refused));
+            }
+        }
+        Ok(())
     }
 
     /// RSET is never refused (RFC 5321 section 4.1.1.5); a server that does cannot be trusted with another message.

@@ -5,9 +5,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use proxy_proto::Secret;
+
 use super::route::Proxy;
 use crate::body::LineEndings;
 use crate::client::{self, Entropy, StartTls, Transcript};
+use crate::reply::Reply;
 use crate::{Grouping, Limits, Misuse, sasl, tls};
 
 /// How the session is secured. Credentials never travel in clear in any of them, unless
@@ -50,7 +53,11 @@ pub struct Config {
     tls_name: Option<String>,
     line_endings: LineEndings,
     pub(super) proxies: Vec<Proxy>,
+    pub(super) token_source: Option<TokenSource>,
 }
+
+/// Gives a fresh token, where there is one.
+type TokenSource = Arc<dyn Fn(&Reply, Option<&[u8]>) -> Option<Secret> + Send + Sync>;
 
 impl Config {
     /// A server by its name or address and its port; security [`Auto`](Security::Auto), no credentials.
@@ -63,6 +70,7 @@ impl Config {
             tls_name: None,
             line_endings: LineEndings::default(),
             proxies: Vec::new(),
+            token_source: None,
         }
     }
 
@@ -100,6 +108,25 @@ impl Config {
     pub fn allowed(mut self, allowed: sasl::Allowed) -> Self {
         self.client.allowed = allowed;
         self
+    }
+
+    /// The caller can bring a fresh token when the first is refused, once; see
+    /// [`Event::NeedsToken`](crate::client::Event::NeedsToken).
+    #[must_use]
+    pub fn refresh_token(mut self, can: bool) -> Self {
+        self.client.refresh_token = can;
+        self
+    }
+
+    /// Asks `source` for a fresh token when the first is refused, once: it sees the refusal and what the server said in its
+    /// last challenge. It runs within `poll` and should not take long; who has to wait for a token uses
+    /// [`refresh_token`](Self::refresh_token) and answers the event.
+    #[must_use]
+    pub fn token_source(
+        self,
+        source: impl Fn(&Reply, Option<&[u8]>) -> Option<Secret> + Send + Sync + 'static,
+    ) -> Self {
+        Self { token_source: Some(Arc::new(source)), ..self.refresh_token(true) }
     }
 
     /// The name given in EHLO.

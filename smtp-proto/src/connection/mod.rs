@@ -18,7 +18,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Tunnel};
+use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 
 pub use accepted::{Accepted, AcceptedError};
 pub use config::{Config, Security};
@@ -104,6 +104,8 @@ pub struct Connection {
     stalled_since: Option<Instant>,
     unwritable: bool,
     failure: Option<Error>,
+    /// The caller has been told of the failure, or has been handed what became of a message by it.
+    told: bool,
     closed: bool,
 }
 
@@ -129,6 +131,7 @@ impl Connection {
             stalled_since: None,
             unwritable: false,
             failure: None,
+            told: false,
             closed: false,
         })
     }
@@ -142,8 +145,10 @@ impl Connection {
     pub fn poll(&mut self, now: Instant) -> Result<Option<Event>, Error> {
         self.begin(now);
         loop {
-            if let Some(error) = &self.failure {
-                let error = error.clone();
+            // The client may have failed by what its owner did: a token that was not to be had.
+            if let Some(error) = self.failure.clone().or_else(|| self.client.failure()) {
+                self.failure = Some(error.clone());
+                self.told = true;
                 return match self.abandoned() {
                     Some(event) => Ok(Some(event)),
                     None => Err(error),
@@ -233,6 +238,15 @@ impl Connection {
         self.client.quit()
     }
 
+    /// Answers [`Event::NeedsToken`]; see [`Client::fresh_token`].
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotOpen`] where no token is awaited.
+    pub fn fresh_token(&mut self, token: Option<Secret>) -> Result<(), Misuse> {
+        self.client.fresh_token(token)
+    }
+
     /// The message being sent; exists only while octets of it may go out.
     pub fn body(&mut self, now: Instant) -> Option<Body<'_>> {
         if self.failure.is_some() || self.unwritable || !matches!(self.top, Top::Smtp) {
@@ -278,6 +292,11 @@ impl Connection {
     /// Flights so far: times the client spoke after listening, from EHLO on.
     pub fn flights(&self) -> u64 {
         self.client.flights()
+    }
+
+    /// How the session failed, once [`poll`](Self::poll) has said so.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
     }
 
     /// What is under way, as errors name it.
@@ -456,6 +475,13 @@ impl Connection {
                 let done = report.transaction;
                 self.ends.retain(|(transaction, _)| *transaction != done);
             }
+            Event::NeedsToken { reply, detail } => {
+                if let Some(source) = &self.config.token_source {
+                    // It was asked for just now, so the answer cannot come at the wrong moment.
+                    let _ = self.client.fresh_token(source(reply, detail.as_deref()));
+                    return Ok(Advance::On);
+                }
+            }
             Event::Closed(_) => self.close(),
             _ => {}
         }
@@ -514,7 +540,11 @@ impl Connection {
     }
 
     fn deadline(&self) -> Option<Deadline> {
-        if self.failure.is_some() || self.closed {
+        if self.failure.is_some() || self.client.failure().is_some() {
+            // There is something to be told, and no octet will come to say so.
+            return (!self.told).then(|| Deadline { at: Instant::EPOCH, watching: self.phase() });
+        }
+        if self.closed {
             return None;
         }
         let limits = self.client.limits();

@@ -43,6 +43,14 @@ impl Credentials {
         Self { proof, authzid: None, domain: None, workstation: None, file_time: 0, port: None, login_inline: false }
     }
 
+    /// The same user with another token; credentials of another kind stay as they are.
+    pub(crate) fn with_token(mut self, fresh: Secret) -> Self {
+        if let Proof::Token { token, .. } = &mut self.proof {
+            *token = fresh;
+        }
+        self
+    }
+
     /// What must never be shown, where there is any.
     pub(crate) fn secret(&self) -> Option<&Secret> {
         match &self.proof {

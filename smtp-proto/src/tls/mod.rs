@@ -3,6 +3,8 @@
 //! The rules of this room: what a TLS library must do is said here, as [`Session`]; one library is named, in one private
 //! file. So another can be put in its place, and a fuzzer can put a transparent filter there.
 
+#[cfg(all(feature = "rustls", feature = "scram"))]
+mod end_point;
 #[cfg(feature = "rustls")]
 mod rustls;
 

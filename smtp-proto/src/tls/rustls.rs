@@ -49,18 +49,23 @@ impl Connector for Rustls {
         let name = name.trim_end_matches('.').to_string();
         let server = ServerName::try_from(name.clone()).map_err(|_| misuse(format!("{name:?} is no server name")))?;
         let connection = ClientConnection::new(config, server).map_err(misuse)?;
-        Ok(Box::new(Filter::new(connection)))
+        Ok(Box::new(Filter::new(connection, None)))
     }
 }
 
 /// TLS as a server, by rustls.
 #[derive(Clone, Debug)]
-pub struct RustlsServer(Arc<ServerConfig>);
+pub struct RustlsServer {
+    config: Arc<ServerConfig>,
+    /// Known where the certificate is: rustls does not show a server its own.
+    end_point: Option<ChannelBinding>,
+}
 
 impl RustlsServer {
-    /// Uses a configuration of the caller's own, as it is.
+    /// Uses a configuration of the caller's own, as it is. Its sessions cannot be named by `tls-server-end-point`, since
+    /// which certificate will be shown is its own affair.
     pub fn new(config: Arc<ServerConfig>) -> Self {
-        Self(config)
+        Self { config, end_point: None }
     }
 
     /// A server with this certificate chain and its key, both PEM; any client, TLS 1.2 and 1.3.
@@ -69,19 +74,22 @@ impl RustlsServer {
     ///
     /// [`Misuse::Tls`] where the certificate or the key cannot be used.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, Misuse> {
+        let chain = certificates(chain)?;
+        let end_point = chain.first().and_then(end_point);
         let config = ServerConfig::builder_with_provider(provider()?)
             .with_safe_default_protocol_versions()
             .map_err(misuse)?
             .with_no_client_auth()
-            .with_single_cert(certificates(chain)?, PrivateKeyDer::from_pem_slice(key).map_err(misuse)?)
+            .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key).map_err(misuse)?)
             .map_err(misuse)?;
-        Ok(Self::new(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), end_point })
     }
 }
 
 impl Acceptor for RustlsServer {
     fn accept(&self) -> Result<Box<dyn Session>, Misuse> {
-        Ok(Box::new(Filter::new(ServerConnection::new(self.0.clone()).map_err(misuse)?)))
+        let connection = ServerConnection::new(self.config.clone()).map_err(misuse)?;
+        Ok(Box::new(Filter::new(connection, self.end_point.clone())))
     }
 }
 
@@ -333,6 +341,8 @@ impl ServerCertVerifier for AcceptAnything {
 /// Either side of a session: a rustls connection without a stream.
 struct Filter<C> {
     connection: C,
+    /// The binding to a server's own certificate, at the server.
+    end_point: Option<ChannelBinding>,
     closed_by_peer: bool,
     failed: Option<Error>,
 }
@@ -342,10 +352,24 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>>,
     D: SideData,
 {
-    fn new(mut connection: C) -> Self {
+    fn new(mut connection: C, end_point: Option<ChannelBinding>) -> Self {
         // What waits to be sealed is bounded by who hands it in.
         connection.set_buffer_limit(None);
-        Self { connection, closed_by_peer: false, failed: None }
+        Self { connection, end_point, closed_by_peer: false, failed: None }
+    }
+
+    /// How this session can be named. Before TLS 1.3 the exporter is only safe with the extended master secret (RFC 9266
+    /// section 4.2), which rustls does not tell; `tls-unique` it does not give at all.
+    fn bindings(&self) -> Vec<ChannelBinding> {
+        let connection = &self.connection;
+        let mut bindings = Vec::new();
+        if connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+            let data = connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+            bindings.extend(data.map(|data| ChannelBinding { kind: BindingKind::TlsExporter, data: data.to_vec() }));
+        }
+        let servers = connection.peer_certificates().and_then(<[_]>::first).and_then(end_point);
+        bindings.extend(self.end_point.clone().or(servers));
+        bindings
     }
 
     fn fail(&mut self, error: Error) -> Error {
@@ -407,7 +431,6 @@ where
 
     fn facts(&self) -> Facts {
         let connection = &self.connection;
-        let exporter = connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None);
         let chain = connection.peer_certificates().unwrap_or_default();
         Facts {
             version: match connection.protocol_version() {
@@ -419,12 +442,21 @@ where
             alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
             peer_certificates: chain.iter().map(|certificate| certificate.as_ref().to_vec()).collect(),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-            bindings: exporter
-                .map(|data| ChannelBinding { kind: BindingKind::TlsExporter, data: data.to_vec() })
-                .into_iter()
-                .collect(),
+            bindings: self.bindings(),
         }
     }
+}
+
+#[cfg(feature = "scram")]
+fn end_point(certificate: &CertificateDer<'static>) -> Option<ChannelBinding> {
+    let data = super::end_point::end_point(certificate)?;
+    Some(ChannelBinding { kind: BindingKind::TlsServerEndPoint, data })
+}
+
+/// Only SCRAM binds itself to a channel, and it brings the digests that this needs.
+#[cfg(not(feature = "scram"))]
+fn end_point(_: &CertificateDer<'static>) -> Option<ChannelBinding> {
+    None
 }
 
 /// rustls spells the suites of TLS 1.3 with a prefix of its own.

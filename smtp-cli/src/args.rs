@@ -1,0 +1,279 @@
+//! The options, as the command's help shows them.
+//!
+//! The rules of this file: only what can be seen in one option alone is checked here; what options mean together is judged
+//! in `settings`.
+
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls, reason = "these comments are the help, and show URLs")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use smtp_proto::sasl::MechanismName;
+use smtp_proto::tls::Version;
+
+use crate::duration;
+
+/// Sends mail, and serves as a test server.
+#[derive(Parser)]
+#[command(name = "smtp", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Send mail; without --server, to a server of its own on this machine, to see how it goes
+    Send(Box<SendArgs>),
+    /// Receive mail and show it: a server for tests
+    Serve(Box<ServeArgs>),
+}
+
+/// How the session is secured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SecurityArg {
+    /// TLS whenever it can be had; which kind is found out on the connection
+    Auto,
+    /// TLS from the first octet
+    Implicit,
+    /// STARTTLS, or no session
+    Starttls,
+    /// STARTTLS where it is offered
+    StarttlsIfOffered,
+    /// Clear text
+    None,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuntimeArg {
+    Tokio,
+    Blocking,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LineEndingsArg {
+    /// Bare CR and bare LF become CRLF
+    Canonical,
+    /// A message with a bare CR or LF is refused
+    Strict,
+}
+
+#[derive(Args)]
+pub(crate) struct SendArgs {
+    /// smtp://HOST[:25], submission://HOST[:587], smtps:// or submissions://HOST[:465], or HOST[:PORT]; USER:PASSWORD@ before
+    /// the host
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Go through a proxy: socks4, socks4a, socks5, socks5h, http or https://[USER:PASSWORD@]HOST[:PORT]; several times for a
+    /// chain, the nearest first. By default what ALL_PROXY and NO_PROXY say; "none" goes without. Where the server is the command's own, the host "embedded" is a proxy of its own, too
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Vec<String>,
+    /// Who sends, as the envelope has it; "" is the null path. By default the user, if that is an address
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) from: Option<String>,
+    /// Who is to have it; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: Vec<String>,
+    /// The subject of the message that is built
+    #[arg(long, conflicts_with = "message")]
+    pub(crate) subject: Option<String>,
+    /// The text of the message that is built
+    #[arg(long, value_name = "TEXT", conflicts_with = "message")]
+    pub(crate) body: Option<String>,
+    /// A message to be sent as it is, "-" for standard input; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) message: Vec<PathBuf>,
+    /// Send each message so many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) count: u32,
+
+    /// How the session is secured [default: by the URL]
+    #[arg(long, help_heading = "Security")]
+    pub(crate) security: Option<SecurityArg>,
+    /// The oldest version of TLS permitted
+    #[arg(long, value_name = "1.2|1.3", value_parser = tls_version, help_heading = "Security")]
+    pub(crate) tls_min: Option<Version>,
+    /// The newest version of TLS permitted
+    #[arg(long, value_name = "1.2|1.3", value_parser = tls_version, help_heading = "Security")]
+    pub(crate) tls_max: Option<Version>,
+    /// The name that the server's certificate must prove, where it is not the host's
+    #[arg(long, value_name = "NAME", help_heading = "Security")]
+    pub(crate) tls_name: Option<String>,
+    /// Trust these authorities (PEM) beside those of the platform; may be given several times
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    pub(crate) ca: Vec<PathBuf>,
+    /// The certificate chain (PEM) to show to servers that ask for one
+    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Security")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// The key (PEM) of --client-cert
+    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Security")]
+    pub(crate) client_key: Option<PathBuf>,
+    /// DANGER: accept any certificate; whoever sits between can read and change everything
+    #[arg(long, help_heading = "Security")]
+    pub(crate) danger_accept_invalid_certs: bool,
+
+    /// The user name
+    #[arg(long, help_heading = "Identity")]
+    pub(crate) user: Option<String>,
+    /// The environment variable that holds the password
+    #[arg(long, value_name = "VAR", help_heading = "Identity")]
+    pub(crate) password_env: Option<String>,
+    /// The file that holds the password; one newline at its end is not part of it
+    #[arg(long, value_name = "FILE", conflicts_with = "password_env", help_heading = "Identity")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The environment variable that holds an OAuth 2.0 access token
+    #[arg(long, value_name = "VAR", conflicts_with_all = ["password_env", "password_file"], help_heading = "Identity")]
+    pub(crate) token_env: Option<String>,
+    /// The mechanisms allowed [default: all, those that reveal the secret under TLS only]
+    #[arg(long, value_name = "MECH,..", value_delimiter = ',', value_parser = mechanism, help_heading = "Identity")]
+    pub(crate) auth: Vec<MechanismName>,
+    /// Connect, secure, authenticate and quit, without a message
+    #[arg(long, conflicts_with_all = ["message", "body", "subject"], help_heading = "Identity")]
+    pub(crate) validate: bool,
+    /// DANGER: allow mechanisms that reveal the secret without TLS
+    #[arg(long, help_heading = "Identity")]
+    pub(crate) danger_allow_clear_text_auth: bool,
+    /// The name given in EHLO [default: the own address, as a literal]
+    #[arg(long, value_name = "NAME", help_heading = "Identity")]
+    pub(crate) helo: Option<String>,
+
+    /// How long each operation may take as a whole: connecting, each message
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
+    pub(crate) timeout: Option<Duration>,
+    /// How long the greeting may take
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
+    pub(crate) greeting_timeout: Option<Duration>,
+    /// How long one address may take to connect to
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
+    pub(crate) connect_timeout: Option<Duration>,
+
+    /// Ignore these extensions though the server offers them
+    #[arg(long, value_name = "EXT,..", value_delimiter = ',', help_heading = "Sending")]
+    pub(crate) without: Vec<String>,
+    /// What becomes of line endings that are not CRLF
+    #[arg(long, value_enum, default_value_t = LineEndingsArg::Canonical, help_heading = "Sending")]
+    pub(crate) line_endings: LineEndingsArg,
+
+    /// The adapter that carries the session
+    #[arg(long, value_enum, default_value_t = RuntimeArg::Tokio, help_heading = "Local")]
+    pub(crate) runtime: RuntimeArg,
+
+    /// Show the dialogue on standard error, without secrets
+    #[arg(long, help_heading = "Output")]
+    pub(crate) transcript: bool,
+    /// Write the dialogue to a file, without secrets
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) transcript_file: Option<PathBuf>,
+    /// Report as one JSON object on standard output, on failure too
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Say nothing but errors
+    #[arg(long, help_heading = "Output")]
+    pub(crate) quiet: bool,
+}
+
+/// How the server's connections are secured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServeTls {
+    None,
+    Starttls,
+    Implicit,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:2525")]
+    pub(crate) listen: String,
+    /// Whether there is TLS [default: none; starttls where a certificate is given]
+    #[arg(long, value_enum)]
+    pub(crate) tls: Option<ServeTls>,
+    /// The certificate chain (PEM); without one, a throw-away certificate is made
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The key (PEM) of --cert
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Offer AUTH to this user, without TLS too
+    #[arg(long, requires = "password_env")]
+    pub(crate) user: Option<String>,
+    /// The environment variable that holds the user's password, which is taken as a token too
+    #[arg(long, value_name = "VAR", requires = "user")]
+    pub(crate) password_env: Option<String>,
+    /// Keep each message as NAME.eml and its envelope as NAME.json
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Speak LMTP
+    #[arg(long)]
+    pub(crate) lmtp: bool,
+    /// Refuse this recipient with 550; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) refuse_rcpt: Vec<String>,
+    /// Answer 451 to each message
+    #[arg(long)]
+    pub(crate) tempfail: bool,
+    /// Greet so much later
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) greet_after: Option<Duration>,
+    /// Wait so long before each reply
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) slow: Option<Duration>,
+    /// Close each connection after so many octets from the client
+    #[arg(long, value_name = "N")]
+    pub(crate) drop_after: Option<u64>,
+    /// Do not offer these extensions
+    #[arg(long, value_name = "EXT,..", value_delimiter = ',')]
+    pub(crate) without: Vec<String>,
+    /// The most octets that a message may have [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_size: Option<u64>,
+}
+
+fn tls_version(text: &str) -> Result<Version, String> {
+    match text {
+        "1.2" => Ok(Version::Tls12),
+        "1.3" => Ok(Version::Tls13),
+        "1.0" | "1.1" | "1" | "ssl3" | "sslv3" | "SSLv3" => {
+            Err("versions older than 1.2 are broken (RFC 8996) and cannot be had; the server must be updated".into())
+        }
+        _ => Err("the versions are 1.2 and 1.3".into()),
+    }
+}
+
+fn mechanism(text: &str) -> Result<MechanismName, String> {
+    match text.parse::<MechanismName>() {
+        Ok(name) if name.is_available() => Ok(name),
+        _ => {
+            let known: Vec<_> = MechanismName::BY_STRENGTH.iter().map(MechanismName::as_str).collect();
+            Err(format!("the mechanisms are {}", known.join(", ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn old_versions_of_tls_are_refused_for_what_they_are() {
+        assert!(tls_version("1.1").unwrap_err().contains("older than 1.2"));
+        assert_eq!(tls_version("1.3"), Ok(Version::Tls13));
+        assert!(tls_version("2").is_err());
+    }
+
+    #[test]
+    fn mechanisms_in_any_case() {
+        assert_eq!(mechanism("scram-sha-256"), Ok(MechanismName::ScramSha256));
+        assert!(mechanism("GSSAPI").unwrap_err().contains("PLAIN"));
+    }
+}

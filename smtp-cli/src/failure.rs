@@ -1,0 +1,329 @@
+//! What went wrong, as scripts and people are told: a kind, an exit status (sysexits.h), a line of text.
+//!
+//! The rules of this file: statuses and kinds are decided here and nowhere else. A failure says where it happened, at which
+//! hop, what the peer said, and what can be done.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use proxy_proto::ProxyUrl;
+use serde::Serialize;
+use smtp_proto::client::{Outcome, Report};
+use smtp_proto::reply::Reply;
+use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, tls};
+
+/// Exit statuses, as the manual has them.
+pub(crate) mod status {
+    pub(crate) const OK: u8 = 0;
+    /// Options, URLs, addresses.
+    pub(crate) const USAGE: u8 = 64;
+    /// Refused for good.
+    pub(crate) const REFUSED: u8 = 65;
+    /// An input file is missing or unreadable.
+    pub(crate) const INPUT: u8 = 66;
+    /// The host name was not found.
+    pub(crate) const RESOLVE: u8 = 68;
+    /// Cannot connect, or a proxy refused.
+    pub(crate) const CONNECT: u8 = 69;
+    /// The outcome is unknown: not safe to retry blindly.
+    pub(crate) const UNKNOWN: u8 = 74;
+    /// Try later.
+    pub(crate) const LATER: u8 = 75;
+    /// The peer broke the protocol, or its TLS cannot be accepted.
+    pub(crate) const PROTOCOL: u8 = 76;
+    /// Authentication failed.
+    pub(crate) const AUTH: u8 = 77;
+}
+
+/// What kind of failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    Usage,
+    Input,
+    Resolve,
+    Connect,
+    Proxy,
+    Tls,
+    Protocol,
+    Auth,
+    Timeout,
+    Closed,
+    Refused,
+}
+
+/// One failure. Its `Display` is the line on standard error.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    pub(crate) status: u8,
+    pub(crate) phase: Option<&'static str>,
+    pub(crate) hop: Option<Hop>,
+    pub(crate) text: String,
+    /// What to do about it.
+    pub(crate) advice: Option<&'static str>,
+}
+
+impl Failure {
+    fn new(kind: Kind, status: u8, text: impl fmt::Display) -> Self {
+        // It is shown on terminals, in one line.
+        let text = text.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        Self { kind, status, phase: None, hop: None, text, advice: None }
+    }
+
+    fn at(mut self, phase: Phase) -> Self {
+        self.phase = Some(phase.name());
+        self
+    }
+
+    fn advise(mut self, advice: &'static str) -> Self {
+        self.advice = Some(advice);
+        self
+    }
+
+    /// The options cannot be meant.
+    pub(crate) fn usage(text: impl fmt::Display) -> Self {
+        Self::new(Kind::Usage, status::USAGE, text)
+    }
+
+    /// A file cannot be read or used.
+    pub(crate) fn input(text: impl fmt::Display) -> Self {
+        Self::new(Kind::Input, status::INPUT, text)
+    }
+
+    /// The command cannot listen where it was told to.
+    pub(crate) fn listen(address: &str, error: &io::Error) -> Self {
+        Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"))
+    }
+
+    pub(crate) fn resolve(host: &str, error: &io::Error) -> Self {
+        Self::new(Kind::Resolve, status::RESOLVE, format_args!("{host}: {error}"))
+            .at(phase::RESOLVE)
+            .advise("check the host name")
+    }
+
+    pub(crate) fn connect(tried: &[(SocketAddr, io::Error)]) -> Self {
+        let each: Vec<_> = tried.iter().map(|(address, error)| format!("{address}: {error}")).collect();
+        Self::new(Kind::Connect, status::CONNECT, each.join("; "))
+            .at(phase::CONNECT)
+            .advise("check host and port; a firewall may be in the way")
+    }
+
+    /// The same failure, where what could not be connected to is the nearest proxy.
+    pub(crate) fn towards(mut self, nearest: Option<&ProxyUrl>) -> Self {
+        if self.kind == Kind::Connect {
+            self.hop = nearest.map(|url| Hop::new(1, url));
+        }
+        self
+    }
+
+    /// The session failed.
+    pub(crate) fn session(error: &smtp_proto::Error, source: Option<&io::Error>) -> Self {
+        let (kind, status) = weigh(&error.cause);
+        let cause = match &error.cause {
+            // Hop and phase are told apart from it.
+            Cause::Tunnel(tunnel) => tunnel.kind().to_string(),
+            cause => cause.to_string(),
+        };
+        let mut failure = match source {
+            None => Self::new(kind, status, cause),
+            Some(source) => Self::new(kind, status, format_args!("{cause} ({source})")),
+        };
+        failure.phase = Some(error.phase.name());
+        failure.hop.clone_from(&error.hop);
+        failure.advice = advice(error);
+        failure
+    }
+
+    /// The caller's slip, found before or in the session.
+    pub(crate) fn misuse(misuse: &Misuse) -> Self {
+        match misuse {
+            Misuse::BareLineEnding => Self::input(misuse).advise("--line-endings canonical turns them into CRLF"),
+            // The server cannot carry this message, today or tomorrow.
+            Misuse::NotOffered { .. } => Self::new(Kind::Refused, status::REFUSED, misuse).at(phase::MAIL),
+            Misuse::NotOpen => Self::new(Kind::Closed, status::LATER, misuse),
+            _ => Self::usage(misuse),
+        }
+    }
+
+    /// Why a message did not reach everybody; `None` where it did.
+    pub(crate) fn of(report: &Report) -> Option<Self> {
+        let refused = |reply: &Reply| reply.code().is_permanent();
+        let find = |wanted: &dyn Fn(&Outcome) -> bool| report.recipients.iter().find(|one| wanted(&one.outcome));
+        let bad = find(&|outcome| matches!(outcome, Outcome::Refused(reply) if refused(reply)));
+        let unknown = find(&|outcome| matches!(outcome, Outcome::Unknown));
+        let later = find(&|outcome| matches!(outcome, Outcome::Refused(reply) if !refused(reply)));
+        let cut_short = report.cut_short.as_ref().map(|error| Self::session(error, None));
+        match (bad, unknown, later, cut_short) {
+            (None, Some(_), _, Some(cut_short)) => Some(Self {
+                status: status::UNKNOWN,
+                advice: Some("it may have been delivered: find out before it is sent again"),
+                ..cut_short
+            }),
+            (None, _, None, cut_short) => cut_short,
+            (Some(one), ..) | (None, _, Some(one), _) => {
+                let Outcome::Refused(reply) = &one.outcome else { return None };
+                let status = if refused(reply) { status::REFUSED } else { status::LATER };
+                let own = one.rcpt.as_ref().is_some_and(|rcpt| !rcpt.code().is_positive());
+                let failure = if own {
+                    Self::new(Kind::Refused, status, format_args!("{}: {reply}", one.path.as_str()))
+                } else {
+                    Self::new(Kind::Refused, status, reply)
+                };
+                let failure = failure.at(match &one.rcpt {
+                    Some(_) if own => phase::RCPT,
+                    // Refused before RCPT was answered: that was MAIL. Without an octet of the message, DATA.
+                    None => phase::MAIL,
+                    Some(_) if report.octets == 0 => phase::DATA,
+                    Some(_) => phase::MESSAGE,
+                });
+                Some(if status == status::LATER { failure.advise("try again later") } else { failure })
+            }
+        }
+    }
+}
+
+macro_rules! from_adapter {
+    ($adapter:ident) => {
+        impl From<$adapter::Error> for Failure {
+            fn from(error: $adapter::Error) -> Self {
+                use $adapter::Error;
+                match error {
+                    Error::Resolve { host, source } => Self::resolve(&host, &source),
+                    Error::Connect(tried) => Self::connect(&tried),
+                    Error::Session { error, source } => Self::session(&error, source.as_ref()),
+                    Error::Message(source) => Self::input(format_args!("the message cannot be read: {source}")),
+                    Error::Misuse(misuse) => Self::misuse(&misuse),
+                    other => Self::new(Kind::Closed, status::LATER, other),
+                }
+            }
+        }
+    };
+}
+from_adapter!(smtp_tokio);
+from_adapter!(smtp_blocking);
+
+fn refusal(reply: &Reply) -> u8 {
+    if reply.code().is_transient() { status::LATER } else { status::REFUSED }
+}
+
+fn weigh(cause: &Cause) -> (Kind, u8) {
+    match cause {
+        Cause::Malformed(_) | Cause::Unsolicited(_) | Cause::Unexpected(_) | Cause::Injected => {
+            (Kind::Protocol, status::PROTOCOL)
+        }
+        Cause::Refused(reply) | Cause::MessageRefusedEarly(reply) => (Kind::Refused, refusal(reply)),
+        Cause::ServiceClosing(_) => (Kind::Refused, status::LATER),
+        Cause::StartTlsUnavailable(_) | Cause::Tls(_) => (Kind::Tls, status::PROTOCOL),
+        Cause::Authentication(AuthenticationError::NotBase64 { .. }) => (Kind::Protocol, status::PROTOCOL),
+        Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
+            (Kind::Auth, status::LATER)
+        }
+        Cause::Authentication(_) => (Kind::Auth, status::AUTH),
+        Cause::Tunnel(tunnel) => match tunnel.kind() {
+            proxy_proto::Kind::TimedOut => (Kind::Timeout, status::LATER),
+            _ => (Kind::Proxy, status::CONNECT),
+        },
+        Cause::TimedOut { .. } => (Kind::Timeout, status::LATER),
+        // Closed, given up, and whatever else leaves the message unsent.
+        _ => (Kind::Closed, status::LATER),
+    }
+}
+
+fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
+    use smtp_proto::sasl::SelectionError as Selection;
+    Some(match &error.cause {
+        Cause::Malformed(_) if error.phase == phase::GREETING => "is this an SMTP port, and is it one of implicit TLS?",
+        Cause::TimedOut { .. } if error.phase == phase::GREETING => {
+            "a port of implicit TLS says nothing by itself: try --security implicit"
+        }
+        Cause::Tunnel(tunnel) => return proxy_advice(tunnel.kind()),
+        Cause::TimedOut { .. } => "try again later, or with a longer --timeout",
+        Cause::Closed { .. } => "try again later",
+        Cause::Refused(reply) if reply.code().is_transient() => "try again later",
+        Cause::Tls(tls::Error::Certificate(_)) => {
+            "--ca adds the authority that signed it; --tls-name names another host"
+        }
+        Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
+            "try again later"
+        }
+        Cause::Authentication(AuthenticationError::Refused { .. }) => "check user name and password",
+        Cause::Authentication(AuthenticationError::Selection(Selection::NotOffered)) => {
+            "many servers offer it under TLS only, or on another port (587, 465)"
+        }
+        Cause::Authentication(AuthenticationError::Selection(Selection::NothingInCommon { .. })) => {
+            "allow another mechanism with --auth"
+        }
+        _ => return None,
+    })
+}
+
+fn proxy_advice(kind: &proxy_proto::Kind) -> Option<&'static str> {
+    use proxy_proto::Kind;
+    Some(match kind {
+        Kind::TimedOut => "is this the proxy's port? try again later, or with a longer --timeout",
+        Kind::EndOfStream | Kind::Speaks(_) => "check the scheme and the port of the proxy",
+        Kind::CredentialsRefused | Kind::CredentialsRequired { .. } | Kind::Redial(_) | Kind::NoCommonMethod => {
+            "check user name and password of the proxy"
+        }
+        _ => return None,
+    })
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(hop) = &self.hop {
+            write!(f, "{hop}: ")?;
+        }
+        if let Some(phase) = self.phase {
+            write!(f, "{phase}: ")?;
+        }
+        f.write_str(&self.text)?;
+        match self.advice {
+            Some(advice) => write!(f, " ({advice})"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smtp_proto::reply::Code;
+
+    fn failure(phase: Phase, cause: Cause) -> Failure {
+        Failure::session(&smtp_proto::Error { phase, hop: None, cause }, None)
+    }
+
+    fn reply(code: u16, text: &str) -> Reply {
+        Reply::new(Code::new(code).unwrap(), text).unwrap()
+    }
+
+    #[test]
+    fn refusals_for_good_and_for_now() {
+        let greeting = failure(phase::GREETING, Cause::Refused(reply(554, "5.3.2 go away")));
+        assert_eq!((greeting.kind, greeting.status), (Kind::Refused, status::REFUSED));
+        assert_eq!(greeting.to_string(), "greeting: refused: 554 5.3.2 go away");
+        assert_eq!(failure(phase::EHLO, Cause::Refused(reply(421, "busy"))).status, status::LATER);
+        let closing = failure(phase::MAIL, Cause::ServiceClosing(reply(421, "bye")));
+        assert_eq!((closing.kind, closing.status), (Kind::Refused, status::LATER));
+    }
+
+    #[test]
+    fn a_wrong_password_is_not_a_busy_server() {
+        let refused = |code| {
+            let mechanism = smtp_proto::sasl::MechanismName::Plain;
+            let error = AuthenticationError::Refused { mechanism, reply: reply(code, "no"), detail: None };
+            failure(phase::AUTH, Cause::Authentication(error))
+        };
+        assert_eq!((refused(535).kind, refused(535).status), (Kind::Auth, status::AUTH));
+        assert_eq!((refused(454).kind, refused(454).status), (Kind::Auth, status::LATER));
+    }
+
+    #[test]
+    fn a_line_stays_one_line() {
+        let line = Failure::input("one\ntwo\r\x1b[31m").to_string();
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+}

@@ -1,0 +1,146 @@
+//! The messages to be sent: files as they are, standard input, or one that is built.
+//!
+//! The rules of this file: files are opened before anything is connected to, so that a missing one costs no session; none
+//! is held in memory; what cannot be read twice and must be is put into a temporary file.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mail_builder::MessageBuilder;
+use tokio::io::AsyncRead;
+
+use crate::failure::Failure;
+
+/// One message, which can be read as often as it is to be sent.
+pub(crate) enum Message {
+    File { file: File, octets: Option<u64> },
+    Stdin,
+    Built(Vec<u8>),
+}
+
+impl Message {
+    /// Opens a file, or standard input where the name is `-`. `once`: it is sent one time only.
+    pub(crate) fn open(path: &Path, once: bool) -> Result<Self, Failure> {
+        let fault = |error: io::Error| Failure::input(format_args!("{}: {error}", path.display()));
+        if path.as_os_str() == "-" {
+            return if once { Ok(Self::Stdin) } else { Self::spool(io::stdin().lock()).map_err(fault) };
+        }
+        let file = File::open(path).map_err(fault)?;
+        let facts = file.metadata().map_err(fault)?;
+        if facts.is_dir() {
+            return Err(Failure::input(format_args!("{}: this is a directory", path.display())));
+        }
+        match facts.is_file() {
+            // A pipe can be read but once.
+            false if !once => Self::spool(file).map_err(fault),
+            regular => Ok(Self::File { file, octets: regular.then_some(facts.len()) }),
+        }
+    }
+
+    fn spool(mut from: impl Read) -> io::Result<Self> {
+        let mut file = tempfile::tempfile()?;
+        let octets = io::copy(&mut from, &mut file)?;
+        Ok(Self::File { file, octets: Some(octets) })
+    }
+
+    /// A message of these parts.
+    pub(crate) fn build(from: &str, to: &[String], subject: &str, body: &str) -> Result<Self, Failure> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|error| Failure::input(format_args!("no randomness: {error}")))?;
+        let id = format!("{}.{:016x}@{domain}", now.as_micros(), u64::from_ne_bytes(random));
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        let message = MessageBuilder::new()
+            .message_id(id)
+            .from(from)
+            .to(to)
+            .subject(subject)
+            .text_body(body)
+            .write_to_vec()
+            .map_err(|error| Failure::input(format_args!("the message cannot be built: {error}")))?;
+        Ok(Self::Built(message))
+    }
+
+    /// The length, where it is known before the message is read.
+    pub(crate) fn octets(&self) -> Option<u64> {
+        match self {
+            Self::File { octets, .. } => *octets,
+            Self::Stdin => None,
+            Self::Built(message) => Some(message.len() as u64),
+        }
+    }
+
+    fn rewound(file: &File, octets: Option<u64>) -> io::Result<File> {
+        let mut file = file.try_clone()?;
+        if octets.is_some() {
+            file.seek(SeekFrom::Start(0))?;
+        }
+        Ok(file)
+    }
+
+    /// The message from its beginning.
+    pub(crate) fn read(&self) -> io::Result<Box<dyn Read>> {
+        Ok(match self {
+            Self::File { file, octets } => Box::new(Self::rewound(file, *octets)?),
+            Self::Stdin => Box::new(io::stdin().lock()),
+            Self::Built(message) => Box::new(Cursor::new(message.clone())),
+        })
+    }
+
+    /// The message from its beginning, for who must not block.
+    pub(crate) fn read_async(&self) -> io::Result<Box<dyn AsyncRead + Unpin>> {
+        Ok(match self {
+            Self::File { file, octets } => Box::new(tokio::fs::File::from_std(Self::rewound(file, *octets)?)),
+            Self::Stdin => Box::new(tokio::io::stdin()),
+            Self::Built(message) => Box::new(Cursor::new(message.clone())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn text(message: &Message) -> String {
+        let mut text = String::new();
+        message.read().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_file_is_read_from_its_beginning_each_time() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"A: b\n\nc\n").unwrap();
+        let message = Message::open(file.path(), false).unwrap();
+        assert_eq!(message.octets(), Some(8));
+        assert_eq!(text(&message), "A: b\n\nc\n");
+        assert_eq!(text(&message), "A: b\n\nc\n");
+    }
+
+    #[test]
+    fn what_is_spooled_can_be_read_again() {
+        let message = Message::spool(&b"A: b\n"[..]).unwrap();
+        assert_eq!((text(&message), text(&message)), ("A: b\n".into(), "A: b\n".into()));
+    }
+
+    #[test]
+    fn a_missing_file_and_a_directory_are_no_input() {
+        for path in ["/nonexistent/message", "/"] {
+            assert_eq!(Message::open(Path::new(path), true).err().unwrap().status, crate::failure::status::INPUT);
+        }
+    }
+
+    #[test]
+    fn a_built_message_has_what_a_message_needs() {
+        let message = Message::build("a@b.example", &["c@d.example".into()], "Grüße", "Hello.\n.\n").unwrap();
+        let text = text(&message);
+        for field in ["Date: ", "Message-ID: <", "From: <a@b.example>", "To: <c@d.example>", "Subject: =?"] {
+            assert!(text.contains(field), "{field} in {text}");
+        }
+        assert!(text.is_ascii());
+    }
+}

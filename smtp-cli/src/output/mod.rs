@@ -1,0 +1,228 @@
+//! What the command has to say: a summary of what happened, for people or for programs.
+//!
+//! The rules of this room: nothing here fails; a reader that went away is not written to, and that is all.
+
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod progress;
+pub(crate) mod transcript;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use smtp_proto::client::{Outcome, Recipient, Report};
+use smtp_proto::reply::Reply;
+use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
+use smtp_proto::{Connection, Security};
+
+use crate::failure::{Failure, status};
+
+/// All that is told of one run of `send`.
+#[derive(Default)]
+pub(crate) struct Summary {
+    pub(crate) server: Option<Server>,
+    /// The proxies on the way, as URLs without credentials.
+    pub(crate) route: Vec<String>,
+    pub(crate) session: Option<Session>,
+    /// Ready once: the security that was found can be used again.
+    pub(crate) ready: bool,
+    pub(crate) validated: bool,
+    pub(crate) messages: Vec<Sent>,
+    pub(crate) seconds: f64,
+    /// How long the messages took, where there were several.
+    pub(crate) sending: Option<Duration>,
+    /// What failed outside of any message.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Who was spoken to.
+pub(crate) struct Server {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) address: Option<SocketAddr>,
+}
+
+/// What a session had come to when it was last looked at.
+pub(crate) struct Session {
+    pub(crate) security: Security,
+    pub(crate) tls: Option<(String, String)>,
+    pub(crate) resumed: bool,
+    pub(crate) mechanism: Option<String>,
+    pub(crate) supported: Vec<String>,
+    pub(crate) allowed: Vec<&'static str>,
+    pub(crate) flights: u64,
+}
+
+impl Session {
+    pub(crate) fn of(connection: &Connection, allowed: &Allowed, credentials: Option<&Credentials>) -> Self {
+        let tls = connection.tls();
+        let channel = tls.map_or_else(smtp_proto::sasl::Channel::clear, smtp_proto::tls::Facts::channel);
+        let usable = |name: &&MechanismName| {
+            name.is_available()
+                && allowed.permits_on(name, &channel)
+                && credentials.is_none_or(|credentials| credentials.drives(name))
+        };
+        Self {
+            security: connection.security(),
+            tls: tls.map(|facts| (facts.version.clone(), facts.cipher.clone())),
+            resumed: tls.is_some_and(|facts| facts.resumed),
+            mechanism: connection.authenticated().map(ToString::to_string),
+            supported: connection.extensions().mechanisms().to_vec(),
+            allowed: MechanismName::BY_STRENGTH.iter().filter(usable).map(MechanismName::as_str).collect(),
+            flights: connection.flights(),
+        }
+    }
+
+    pub(crate) fn mode(&self) -> &'static str {
+        match self.security {
+            Security::Implicit => "implicit",
+            Security::StartTls => "starttls",
+            _ => "none",
+        }
+    }
+}
+
+/// What became of one message.
+pub(crate) struct Sent {
+    pub(crate) from: String,
+    pub(crate) octets: u64,
+    pub(crate) flights: u64,
+    pub(crate) reply: Option<Reply>,
+    pub(crate) recipients: Vec<To>,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// What became of it for one recipient.
+pub(crate) struct To {
+    pub(crate) address: String,
+    pub(crate) result: &'static str,
+    pub(crate) reply: Option<Reply>,
+}
+
+impl To {
+    fn of(recipient: &Recipient) -> Self {
+        let (result, reply) = match &recipient.outcome {
+            Outcome::Accepted(_) => ("accepted", recipient.rcpt.clone()),
+            Outcome::Refused(reply) if reply.code().is_transient() => ("deferred", Some(reply.clone())),
+            Outcome::Refused(reply) => ("refused", Some(reply.clone())),
+            Outcome::Unknown => ("unknown", recipient.rcpt.clone()),
+            Outcome::NotSent => ("not-sent", recipient.rcpt.clone()),
+        };
+        Self { address: recipient.path.as_str().into(), result, reply }
+    }
+}
+
+impl Sent {
+    pub(crate) fn of(report: &Report) -> Self {
+        Self {
+            from: report.reverse_path.as_str().into(),
+            octets: report.octets,
+            flights: report.flights,
+            reply: report.reply.clone(),
+            recipients: report.recipients.iter().map(To::of).collect(),
+            failure: Failure::of(report),
+        }
+    }
+
+    /// A message whose turn never came, or that never began.
+    pub(crate) fn not_sent<'a>(from: &str, to: impl Iterator<Item = &'a str>, failure: Option<Failure>) -> Self {
+        let recipients = to.map(|to| To { address: to.into(), result: "not-sent", reply: None }).collect();
+        Self { from: from.into(), octets: 0, flights: 0, reply: None, recipients, failure }
+    }
+
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.recipients.iter().all(|to| to.result == "accepted")
+    }
+}
+
+impl Summary {
+    /// A run that failed before there was anything to tell.
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::default() }
+    }
+
+    /// The first failure: the one that decides.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.messages.iter().find_map(|message| message.failure.as_ref()).or(self.failure.as_ref())
+    }
+
+    pub(crate) fn exit(&self) -> u8 {
+        self.failure().map_or(status::OK, |failure| failure.status)
+    }
+
+    pub(crate) fn outcome(&self) -> &'static str {
+        let all = || self.messages.iter().flat_map(|message| &message.recipients);
+        let has = |result| all().any(|to| to.result == result);
+        match self.exit() {
+            status::OK if self.validated => "validated",
+            status::OK => "delivered",
+            status::REFUSED | status::LATER | status::UNKNOWN => {
+                // "Partial" says that some have it, or may have it.
+                let (accepted, unknown) = (has("accepted"), has("unknown"));
+                let (refused, deferred, not_sent) = (has("refused"), has("deferred"), has("not-sent"));
+                match () {
+                    () if unknown && !accepted && !refused && !deferred => "unknown",
+                    () if accepted || unknown => "partial",
+                    () if refused => "refused",
+                    () if deferred && !not_sent => "deferred",
+                    () => "failed",
+                }
+            }
+            _ => "failed",
+        }
+    }
+
+    /// The security that was found, to be used again: `192.0.2.1:465/implicit`; behind a proxy with the server's name.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let (server, session) = (self.server.as_ref()?, self.session.as_ref().filter(|_| self.ready)?);
+        match server.address {
+            Some(address) => Some(format!("{address}/{}", session.mode())),
+            None => Some(format!("{}:{}/{}", server.host, server.port, session.mode())),
+        }
+    }
+
+    /// Messages a second, where there were several.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        let seconds = self.sending?.as_secs_f64();
+        let sent = self.messages.iter().filter(|message| message.reply.is_some()).count();
+        (self.messages.len() > 1 && seconds > 0.0).then(|| sent as f64 / seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(results: &[&'static str], failure: Option<Failure>) -> Summary {
+        let to = |result: &&'static str| To { address: "a@b".into(), result, reply: None };
+        let recipients = results.iter().map(to).collect();
+        let sent = Sent { recipients, ..Sent::not_sent("a@b", std::iter::empty(), failure) };
+        Summary { messages: vec![sent], ..Summary::default() }
+    }
+
+    fn failure(status: u8) -> Option<Failure> {
+        Some(Failure { status, ..Failure::usage("x") })
+    }
+
+    #[test]
+    fn an_outcome_says_who_may_have_the_message() {
+        let outcome = |results: &[&'static str], status| summary(results, failure(status)).outcome();
+        assert_eq!(summary(&["accepted", "accepted"], None).outcome(), "delivered");
+        assert_eq!(outcome(&["accepted", "deferred", "refused"], status::REFUSED), "partial");
+        assert_eq!(outcome(&["refused", "deferred"], status::REFUSED), "refused");
+        assert_eq!(outcome(&["deferred"], status::LATER), "deferred");
+        assert_eq!(outcome(&["not-sent"], status::LATER), "failed");
+        assert_eq!(outcome(&["unknown"], status::UNKNOWN), "unknown");
+        assert_eq!(outcome(&["unknown", "refused"], status::REFUSED), "partial");
+        assert_eq!(outcome(&["not-sent"], status::PROTOCOL), "failed");
+    }
+
+    #[test]
+    fn the_first_failure_decides() {
+        let mut both = summary(&["deferred"], failure(status::LATER));
+        both.failure = failure(status::PROTOCOL);
+        assert_eq!(both.exit(), status::LATER);
+        assert_eq!(Summary::failed(Failure::usage("x")).exit(), status::USAGE);
+        assert_eq!(Summary { validated: true, ..Summary::default() }.outcome(), "validated");
+    }
+}

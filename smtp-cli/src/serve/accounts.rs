@@ -1,0 +1,90 @@
+//! The one user that may log in.
+//!
+//! The rules of this file: every mechanism is answered from the same password; a wrong user looks like a wrong password.
+
+use smtp_proto::Secret;
+use smtp_proto::sasl::server::{Answer, Event, ScramKeys};
+use smtp_proto::sasl::{MIN_ITERATIONS, MechanismName, ScramHash};
+
+use crate::failure::Failure;
+
+/// What AUTH offers, the strongest first.
+pub(crate) const MECHANISMS: [MechanismName; 9] = [
+    MechanismName::ScramSha256Plus,
+    MechanismName::ScramSha1Plus,
+    MechanismName::ScramSha256,
+    MechanismName::ScramSha1,
+    MechanismName::CramMd5,
+    MechanismName::Plain,
+    MechanismName::Login,
+    MechanismName::OAuthBearer,
+    MechanismName::XOAuth2,
+];
+
+/// A user and the password, which is the token, too.
+pub(crate) struct Account {
+    user: String,
+    password: Secret,
+    salt: [u8; 16],
+}
+
+impl Account {
+    pub(crate) fn new(user: &str, password: impl Into<Secret>) -> Result<Self, Failure> {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(|error| Failure::usage(format_args!("no randomness: {error}")))?;
+        Ok(Self { user: user.into(), password: password.into(), salt })
+    }
+
+    /// What is said to a mechanism's question.
+    pub(crate) fn answer(&self, question: &Event) -> Answer {
+        let verdict = |holds: bool| if holds { Answer::Accept } else { Answer::Refuse };
+        match question {
+            Event::Verify { user, password, .. } => verdict(*user == self.user && *password == self.password),
+            // The token may say by itself whose it is.
+            Event::VerifyToken { user, token } => {
+                verdict((user.is_empty() || *user == self.user) && *token == self.password)
+            }
+            Event::Lookup { user, mechanism, .. } => self.look_up(user, mechanism).unwrap_or(Answer::Refuse),
+            _ => Answer::Refuse,
+        }
+    }
+
+    fn look_up(&self, user: &str, mechanism: &MechanismName) -> Option<Answer> {
+        let known = user == self.user;
+        match ScramHash::of(mechanism) {
+            None => known.then(|| Answer::Password(self.password.clone())),
+            Some(hash) => {
+                let keys = if known {
+                    ScramKeys::derive(hash, &self.password, self.salt, MIN_ITERATIONS)
+                } else {
+                    ScramKeys::decoy(hash, &Secret::new(self.salt), user, MIN_ITERATIONS)
+                };
+                keys.ok().map(Answer::Scram)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_password_is_accepted() {
+        let account = Account::new("tim", "tanstaaftanstaaf").unwrap();
+        let verify = |user: &str, password: &str| {
+            account.answer(&Event::Verify { authzid: None, user: user.into(), password: password.into() })
+        };
+        assert_eq!(verify("tim", "tanstaaftanstaaf"), Answer::Accept);
+        assert_eq!(verify("tim", "x"), Answer::Refuse);
+        assert_eq!(verify("tom", "tanstaaftanstaaf"), Answer::Refuse);
+    }
+
+    #[test]
+    fn an_unknown_user_gets_keys_that_fit_nothing() {
+        let account = Account::new("tim", "tanstaaftanstaaf").unwrap();
+        let mechanism = MechanismName::ScramSha256;
+        let lookup = Event::Lookup { authzid: None, user: "tom".into(), mechanism };
+        assert!(matches!(account.answer(&lookup), Answer::Scram(_)));
+    }
+}

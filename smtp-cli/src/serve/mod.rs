@@ -1,0 +1,134 @@
+//! `smtp serve`: a server for tests.
+//!
+//! The rules of this room: the machine keeps the order of the dialogue, `policy` says what is accepted, `session` carries
+//! one connection, `mail` keeps what arrives, `faulty` misbehaves as told, and `show` tells of it.
+
+mod accounts;
+mod faulty;
+mod mail;
+pub(crate) mod policy;
+pub(crate) mod session;
+mod show;
+
+pub(crate) use accounts::Account;
+pub(crate) use mail::Arrived;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use smtp_tokio::serve::serve;
+use tokio::net::TcpListener;
+
+use crate::args::{ServeArgs, ServeTls};
+use crate::certificate::ThrowAway;
+use crate::failure::{Failure, status};
+use crate::output::human;
+use crate::settings::{read, variable_of};
+use policy::{Policy, Tls};
+use show::Show;
+
+/// Connections held at once; who comes then waits.
+const MOST: usize = 512;
+
+/// Runs the command; returns the exit status.
+pub(crate) fn run(args: &ServeArgs) -> u8 {
+    match go(args) {
+        Ok(()) => status::OK,
+        Err(failure) => {
+            human::print_failure(&failure);
+            failure.status
+        }
+    }
+}
+
+fn go(args: &ServeArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::usage(format_args!("tokio: {error}")))?;
+    let done = runtime.block_on(async {
+        let listener = TcpListener::bind(&args.listen).await;
+        let bound = listener.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+        let (listener, address) = bound.map_err(|error| Failure::listen(&args.listen, &error))?;
+        // Kept until the end: it is removed when dropped.
+        let (policy, ca) = policy(args, address)?;
+        let show = Arc::new(Show::new(args.json));
+        show.listening(address, args, ca.as_ref().map(tempfile::NamedTempFile::path));
+        let policy = Arc::new(policy);
+        let sessions = serve(listener, MOST, stopped(), move |stream, peer, stopping| {
+            let (policy, show) = (policy.clone(), show.clone());
+            async move {
+                session::hold(&policy, stream, peer, stopping, &|arrived: Arrived| show.arrived(&arrived)).await;
+            }
+        });
+        tokio::select! {
+            () = sessions => Ok(()),
+            // Who asks twice does not want to wait for anybody.
+            () = twice() => Ok(()),
+        }
+    });
+    runtime.shutdown_background();
+    done
+}
+
+async fn stopped() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut term) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = term.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+async fn twice() {
+    stopped().await;
+    stopped().await;
+}
+
+/// What the options mean together, and the file that holds the throw-away authority, where there is one.
+fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempfile::NamedTempFile>), Failure> {
+    let mut policy = Policy::new(&address.ip().to_string());
+    let wanted = args.tls.unwrap_or(if args.cert.is_some() { ServeTls::Starttls } else { ServeTls::None });
+    let mut ca = None;
+    if wanted != ServeTls::None {
+        let (chain, key) = match (&args.cert, &args.key) {
+            (Some(chain), Some(key)) => (read(chain)?, read(key)?),
+            _ => {
+                let names = vec!["localhost".into(), "127.0.0.1".into(), "::1".into(), address.ip().to_string()];
+                let broken = |error| Failure::usage(format_args!("no certificate could be made: {error}"));
+                let made = ThrowAway::new(names).map_err(broken)?;
+                ca = Some(keep(&made.ca).map_err(|error| Failure::input(format_args!("the CA file: {error}")))?);
+                (made.chain.into_bytes(), made.key.into_bytes())
+            }
+        };
+        let kind = if wanted == ServeTls::Implicit { Tls::Implicit } else { Tls::StartTls };
+        policy = policy.tls(kind, &chain, &key)?;
+    }
+    if let (Some(user), Some(variable)) = (&args.user, &args.password_env) {
+        policy.account = Some(Account::new(user, variable_of(variable)?)?);
+    }
+    if let Some(store) = &args.store {
+        std::fs::create_dir_all(store).map_err(|error| Failure::input(format_args!("{}: {error}", store.display())))?;
+    }
+    policy.store.clone_from(&args.store);
+    policy.lmtp = args.lmtp;
+    policy.refuse.clone_from(&args.refuse_rcpt);
+    policy.tempfail = args.tempfail;
+    policy.greet_after = args.greet_after;
+    policy.slow = args.slow;
+    policy.drop_after = args.drop_after;
+    policy.without.clone_from(&args.without);
+    policy.max_size = args.max_size.unwrap_or(0);
+    Ok((policy, ca))
+}
+
+fn keep(pem: &str) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix("smtp-serve-ca-").suffix(".pem").tempfile()?;
+    file.write_all(pem.as_bytes())?;
+    Ok(file)
+}

@@ -1,0 +1,112 @@
+//! What the server is, accepts, and does on purpose.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smtp_proto::server::{Config, Limits};
+use smtp_proto::tls::{Acceptor, RustlsServer};
+use smtp_proto::{Accepted, Misuse};
+
+use super::Account;
+use super::accounts::MECHANISMS;
+use crate::failure::Failure;
+
+/// Which kind of TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tls {
+    StartTls,
+    Implicit,
+}
+
+/// How the server behaves.
+pub(crate) struct Policy {
+    host: String,
+    tls: Option<(Tls, Arc<dyn Acceptor>)>,
+    pub(crate) account: Option<Account>,
+    pub(crate) store: Option<PathBuf>,
+    pub(crate) lmtp: bool,
+    pub(crate) refuse: Vec<String>,
+    pub(crate) tempfail: bool,
+    pub(crate) greet_after: Option<Duration>,
+    pub(crate) slow: Option<Duration>,
+    pub(crate) drop_after: Option<u64>,
+    pub(crate) without: Vec<String>,
+    /// 0: no limit.
+    pub(crate) max_size: u64,
+}
+
+impl Policy {
+    /// A server that accepts everything, at this address.
+    pub(crate) fn new(address: &str) -> Self {
+        let host = if address.contains(':') { format!("[IPv6:{address}]") } else { format!("[{address}]") };
+        Self {
+            host,
+            tls: None,
+            account: None,
+            store: None,
+            lmtp: false,
+            refuse: Vec::new(),
+            tempfail: false,
+            greet_after: None,
+            slow: None,
+            drop_after: None,
+            without: Vec::new(),
+            max_size: 0,
+        }
+    }
+
+    /// Secures it, with this certificate chain and its key.
+    pub(crate) fn tls(mut self, kind: Tls, chain: &[u8], key: &[u8]) -> Result<Self, Failure> {
+        let acceptor = RustlsServer::from_pem(chain, key).map_err(|misuse| Failure::input(&misuse))?;
+        self.tls = Some((kind, Arc::new(acceptor)));
+        Ok(self)
+    }
+
+    /// The machine for one connection.
+    pub(crate) fn accept(&self) -> Result<Accepted, Misuse> {
+        let mut config = Config::new(&self.host)?
+            .lmtp(self.lmtp)
+            .hold_greeting(self.greet_after.is_some())
+            .limits(Limits { message: self.max_size, ..Limits::default() })
+            // Nothing is handed on from here, so what these promise is kept by doing nothing.
+            .with("DSN")?
+            .with("BINARYMIME")?
+            .with("REQUIRETLS")?;
+        if self.account.is_some() {
+            // It is a test server: what a client does in clear is worth seeing.
+            config = config.mechanisms(MECHANISMS).danger_allow_clear_text_auth(true);
+        }
+        for keyword in &self.without {
+            config = config.without(keyword);
+        }
+        match &self.tls {
+            None => Accepted::new(config, None),
+            Some((Tls::StartTls, acceptor)) => Accepted::new(config, Some(acceptor.clone())),
+            Some((Tls::Implicit, acceptor)) => Accepted::implicit(config, acceptor.clone()),
+        }
+    }
+
+    /// Whether this recipient is one to be refused.
+    pub(crate) fn refuses(&self, recipient: &str) -> bool {
+        self.refuse.iter().any(|refused| refused.eq_ignore_ascii_case(recipient))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_at_any_address_can_be_said() {
+        for address in ["127.0.0.1", "::1"] {
+            assert!(Policy::new(address).accept().is_ok());
+        }
+    }
+
+    #[test]
+    fn recipients_are_refused_in_any_case() {
+        let policy = Policy { refuse: vec!["a@b.example".into()], ..Policy::new("127.0.0.1") };
+        assert!(policy.refuses("A@B.example") && !policy.refuses("c@b.example"));
+    }
+}

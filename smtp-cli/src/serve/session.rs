@@ -1,0 +1,155 @@
+//! One connection, from the greeting to the end.
+//!
+//! The rules of this file: every question of the machine is answered, the dull ones with yes; only a message that was
+//! accepted is told of.
+
+use std::io;
+use std::net::SocketAddr;
+
+use smtp_proto::reply::{Code, Reply};
+use smtp_proto::server::{Event, Question};
+use smtp_proto::{sasl, tls};
+use smtp_tokio::serve::{Served, Stopping};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::faulty::Faulty;
+use super::mail::{Arrived, Draft};
+use super::policy::Policy;
+
+type Connection = Served<Faulty<TcpStream>>;
+
+/// Holds one conversation; `arrived` is told of each message that was accepted.
+pub(crate) async fn hold(
+    policy: &Policy,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stopping: Stopping,
+    arrived: &(dyn Fn(Arrived) + Sync),
+) {
+    // The settings were tried before the server began to listen.
+    let Ok(accepted) = policy.accept() else { return };
+    let stream = Faulty::new(stream, policy.slow, policy.drop_after);
+    let mut served = Served::new(accepted, stream).until(stopping);
+    let mut draft = None;
+    let mut event = match policy.greet_after {
+        None => served.next().await,
+        Some(delay) => match timeout(delay, served.next()).await {
+            Ok(event) => event,
+            Err(_) => {
+                if let Some(decision) = served.connection().decision() {
+                    decision.accept();
+                }
+                served.next().await
+            }
+        },
+    };
+    while let Ok(Some(happened)) = event {
+        if let Some(mail) = answer(policy, &mut served, peer, happened, &mut draft) {
+            arrived(mail);
+        }
+        event = served.next().await;
+    }
+}
+
+/// Answers one event; a message, where that was the end of an accepted one.
+fn answer(
+    policy: &Policy,
+    served: &mut Connection,
+    peer: SocketAddr,
+    event: Event,
+    draft: &mut Option<Draft>,
+) -> Option<Arrived> {
+    let connection = served.connection();
+    match event {
+        Event::Mail { from, parameters } => {
+            *draft = Some(Draft::new(peer, connection, &from, &parameters));
+        }
+        Event::Recipient { to, .. } if policy.refuses(to.as_str()) => {
+            refuse(served, 550, "5.1.1 No such mailbox");
+            return None;
+        }
+        Event::Recipient { to, parameters } => {
+            if let Some(draft) = draft {
+                draft.recipient(&to, &parameters);
+            }
+        }
+        Event::Content { octets, last } => {
+            if let Some(open) = draft {
+                open.content(&octets, policy.store.as_deref());
+            }
+            if !last {
+                return None;
+            }
+            return complete(policy, served, draft.take()?);
+        }
+        Event::Abandoned(_) => *draft = None,
+        Event::Authenticate { .. } => begin(served),
+        Event::Credentials(question) => {
+            let answer = match &policy.account {
+                Some(account) => account.answer(&question),
+                None => sasl::server::Answer::Refuse,
+            };
+            let answered = served.connection().credentials().map(|open| open.answer(answer));
+            if !matches!(answered, Some(Ok(()))) {
+                // An answer that the mechanism cannot take: whatever it asked, the answer is no.
+                if let Some(open) = served.connection().credentials() {
+                    let _ = open.answer(sasl::server::Answer::Refuse);
+                }
+            }
+        }
+        _ => {}
+    }
+    if let Some(decision) = served.connection().decision() {
+        decision.accept();
+    }
+    None
+}
+
+/// Settles a message that is complete.
+fn complete(policy: &Policy, served: &mut Connection, draft: Draft) -> Option<Arrived> {
+    if policy.tempfail {
+        refuse(served, 451, "4.3.0 Try again later");
+        return None;
+    }
+    let stored: io::Result<Arrived> = draft.finish();
+    let Ok(arrived) = stored else {
+        refuse(served, 452, "4.3.1 The message cannot be stored");
+        return None;
+    };
+    // In LMTP each recipient is a question of its own.
+    while let Some(decision) = served.connection().decision() {
+        decision.accept();
+    }
+    Some(arrived)
+}
+
+/// Answers no to all that is asked.
+fn refuse(served: &mut Connection, code: u16, text: &str) {
+    let reply = Code::new(code).and_then(|code| Reply::new(code, text).ok());
+    while let Some(decision) = served.connection().decision() {
+        let asks_once = !matches!(decision.question(), Question::MessageFor(_));
+        match &reply {
+            Some(reply) => drop(decision.refuse(reply)),
+            None => decision.reject(),
+        }
+        if asks_once {
+            return;
+        }
+    }
+}
+
+fn begin(served: &mut Connection) {
+    let connection = served.connection();
+    let channel = connection.tls().map_or_else(sasl::Channel::clear, tls::Facts::channel);
+    let mut nonce: sasl::Nonce = [0; 24];
+    let random = getrandom::fill(&mut nonce).is_ok();
+    let begun = connection.authentication().filter(|_| random).map(|open| open.begin(&channel, nonce));
+    if !matches!(begun, Some(Ok(()))) {
+        if let (Some(open), Some(code)) = (connection.authentication(), Code::new(454)) {
+            if let Ok(reply) = Reply::new(code, "4.7.0 Not now") {
+                let _ = open.refuse(&reply);
+            }
+        }
+    }
+}

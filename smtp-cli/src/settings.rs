@@ -1,0 +1,364 @@
+//! What the options mean together: whom to connect to, how, and what to send.
+//!
+//! The rules of this file: everything that can be refused without a connection is refused here; secrets go from where they
+//! are kept straight into their type.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+
+use proxy_proto::ProxyUrl;
+use smtp_proto::body::LineEndings;
+use smtp_proto::client::{Envelope, Transcript};
+use smtp_proto::command::{ForwardPath, ReversePath};
+use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
+use smtp_proto::tls::{Connector, Roots, Settings as Tls, Version};
+use smtp_proto::{Config, Limits, Secret, Security};
+
+use crate::args::{LineEndingsArg, SecurityArg, SendArgs};
+use crate::failure::Failure;
+use crate::message::Message;
+use crate::proxy;
+use crate::url::ServerUrl;
+
+/// A server of the command's own, which brings what the options leave open.
+pub(crate) struct Own {
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    pub(crate) password: Secret,
+    /// The authority that signed its certificate, PEM.
+    pub(crate) ca: String,
+}
+
+/// What is to be done.
+pub(crate) struct Plan {
+    pub(crate) config: Config,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The name given in EHLO, unless it is the own address.
+    pub(crate) helo: Option<String>,
+    pub(crate) allowed: Allowed,
+    pub(crate) credentials: Option<Credentials>,
+    /// `None` where there is nothing to send.
+    pub(crate) mail: Option<Mail>,
+}
+
+/// What is to be sent.
+pub(crate) struct Mail {
+    pub(crate) from: ReversePath,
+    pub(crate) to: Vec<ForwardPath>,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) rounds: u32,
+}
+
+impl Mail {
+    /// How many messages that makes.
+    pub(crate) fn count(&self) -> usize {
+        self.messages.len() * self.rounds as usize
+    }
+
+    /// Each message with its envelope, in order.
+    pub(crate) fn each(&self) -> impl Iterator<Item = Result<(Envelope, &Message), Failure>> {
+        (0..self.rounds).flat_map(|_| &self.messages).map(|message| {
+            let envelope = Envelope::from_paths(self.from.clone(), self.to.iter().cloned());
+            let envelope = envelope.map_err(|misuse| Failure::misuse(&misuse))?;
+            Ok(match message.octets() {
+                Some(octets) => (envelope.size(octets), message),
+                None => (envelope, message),
+            })
+        })
+    }
+}
+
+/// The server's URL, which is needed first: failures name the server.
+pub(crate) fn server(args: &SendArgs, own: Option<&Own>) -> Result<ServerUrl, Failure> {
+    let mut url = match (&args.server, own) {
+        (Some(text), _) => text.parse::<ServerUrl>().map_err(|why| Failure::usage(format_args!("--server: {why}")))?,
+        (None, Some(own)) => ServerUrl {
+            host: "127.0.0.1".into(),
+            port: own.port,
+            security: Security::Auto,
+            user: Some(own.user.clone()),
+            password: Some(own.password.clone()),
+        },
+        (None, None) => return Err(Failure::usage("--server is needed")),
+    };
+    if let Some(security) = args.security {
+        url.security = match security {
+            SecurityArg::Auto => Security::Auto,
+            SecurityArg::Implicit => Security::Implicit,
+            SecurityArg::Starttls => Security::StartTls,
+            SecurityArg::StarttlsIfOffered => Security::StartTlsIfOffered,
+            SecurityArg::None => Security::None,
+        };
+    }
+    Ok(url)
+}
+
+impl Plan {
+    /// Puts the options together.
+    pub(crate) fn new(
+        args: &SendArgs,
+        url: ServerUrl,
+        own: Option<&Own>,
+        transcript: Option<Transcript>,
+    ) -> Result<Self, Failure> {
+        let misuse = |misuse| Failure::misuse(&misuse);
+        let limits = limits(args);
+        let (credentials, user) = credentials(args, &url)?;
+        let mut allowed = if args.auth.is_empty() { Allowed::all() } else { Allowed::only(args.auth.iter().cloned()) };
+        if args.danger_allow_clear_text_auth {
+            allowed = allowed.danger_allow_clear_text();
+        }
+        let mut config = Config::new(&url.host, url.port)
+            .security(url.security)
+            .allowed(allowed.clone())
+            .limits(limits)
+            .line_endings(match args.line_endings {
+                LineEndingsArg::Canonical => LineEndings::Canonical,
+                LineEndingsArg::Strict => LineEndings::Strict,
+            });
+        for keyword in &args.without {
+            config = config.without(keyword);
+        }
+        if let Some(credentials) = &credentials {
+            config = config.credentials(credentials.clone());
+        }
+        if let Some(transcript) = transcript {
+            config = config.transcript(transcript);
+        }
+        if let Some(helo) = &args.helo {
+            config = config.helo(helo);
+        }
+        config = proxy::through(config, args, own.is_some())?;
+        if url.security != Security::None || config.proxies().any(ProxyUrl::needs_tls) {
+            config = config.tls(tls(args, &url, own)?);
+        }
+        if let Some(name) = &args.tls_name {
+            config = config.tls_name(name);
+        }
+        let config = config.on_platform();
+        config.check().map_err(misuse)?;
+        let mail = if args.validate { None } else { Some(mail(args, user, own.is_some())?) };
+        let helo = args.helo.clone();
+        Ok(Self { config, host: url.host, port: url.port, helo, allowed, credentials, mail })
+    }
+}
+
+fn limits(args: &SendArgs) -> Limits {
+    let mut limits = Limits::interactive();
+    if let Some(greeting) = args.greeting_timeout {
+        limits.greeting = greeting;
+    }
+    if let Some(connect) = args.connect_timeout {
+        limits.connect = connect;
+    }
+    if let Some(whole) = args.timeout {
+        limits = limits.operation(whole);
+        // These two come before the session, and so before its clock.
+        limits.resolve = limits.resolve.min(whole);
+        limits.connect = limits.connect.min(whole);
+    }
+    limits
+}
+
+/// Who is to be authenticated, and the user name.
+fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>, Option<String>), Failure> {
+    let user = args.user.clone().or_else(|| url.user.clone());
+    let given = password(args)?;
+    let alone = |name: MechanismName| args.auth == [name];
+    let credentials = if let Some(variable) = &args.token_env {
+        let user = user.clone().ok_or_else(|| Failure::usage("--token-env needs --user"))?;
+        Some(Credentials::token(user, Secret::from(variable_of(variable)?)).port(url.port))
+    } else if alone(MechanismName::External) {
+        Some(Credentials::external(user.clone().unwrap_or_default()))
+    } else if alone(MechanismName::Anonymous) {
+        Some(Credentials::anonymous(user.clone().unwrap_or_default()))
+    } else {
+        // A user of the options' own does not go with the URL's password.
+        let of_url = url.password.clone().filter(|_| args.user.is_none());
+        match (&user, given.or(of_url)) {
+            (Some(user), Some(password)) => Some(Credentials::password(user, password)),
+            (Some(_), None) => {
+                return Err(Failure::usage(
+                    "a user needs a secret: --password-env, --password-file, --token-env or in the URL",
+                ));
+            }
+            (None, Some(_)) => return Err(Failure::usage("a password needs --user")),
+            (None, None) => None,
+        }
+    };
+    Ok((credentials, user))
+}
+
+fn password(args: &SendArgs) -> Result<Option<Secret>, Failure> {
+    if let Some(variable) = &args.password_env {
+        return Ok(Some(Secret::from(variable_of(variable)?)));
+    }
+    let Some(path) = &args.password_file else { return Ok(None) };
+    let mut octets = read(path)?;
+    if octets.last() == Some(&b'\n') {
+        octets.pop();
+        if octets.last() == Some(&b'\r') {
+            octets.pop();
+        }
+    }
+    Ok(Some(Secret::new(octets)))
+}
+
+/// What an environment variable holds; no error repeats it.
+pub(crate) fn variable_of(name: &str) -> Result<String, Failure> {
+    env::var(name).map_err(|error| {
+        Failure::usage(match error {
+            env::VarError::NotPresent => format!("the environment variable {name} is not set"),
+            env::VarError::NotUnicode(_) => format!("the environment variable {name} is not UTF-8"),
+        })
+    })
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| Failure::input(format_args!("{}: {error}", path.display())))
+}
+
+fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Connector + use<>, Failure> {
+    let broken = |path: &Path, why| Failure::input(format_args!("{}: {why}", path.display()));
+    let (min, max) = (args.tls_min.unwrap_or(Version::Tls12), args.tls_max.unwrap_or(Version::Tls13));
+    if min > max {
+        return Err(Failure::usage("--tls-min is newer than --tls-max"));
+    }
+    let mut settings = Tls::default().min(min).max(max);
+    for path in &args.ca {
+        settings = settings.trust_pem(&read(path)?).map_err(|why| broken(path, why))?;
+    }
+    if let Some(own) = own {
+        // It must run on a machine without any authorities, too.
+        settings =
+            settings.roots(Roots::OnlyGiven).trust_pem(own.ca.as_bytes()).map_err(|why| Failure::misuse(&why))?;
+    }
+    if let (Some(chain), Some(key)) = (&args.client_cert, &args.client_key) {
+        settings = settings.client_certificate(&read(chain)?, &read(key)?).map_err(|why| broken(chain, why))?;
+    }
+    if args.danger_accept_invalid_certs {
+        settings = settings.danger_accept_invalid_certs();
+    }
+    let connector = settings.connector();
+    if args.client_cert.is_some() || args.tls_name.is_some() {
+        // A key of another certificate, or what is no name: better known before anything is connected to.
+        let name = args.tls_name.as_ref().unwrap_or(&url.host);
+        connector.connect(name).map_err(|why| Failure::misuse(&why))?;
+    }
+    Ok(connector)
+}
+
+fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failure> {
+    let from = match (&args.from, user) {
+        (Some(from), _) => from.clone(),
+        (None, Some(user)) if user.contains('@') => user,
+        _ => return Err(Failure::usage("--from is needed (\"\" is the null path)")),
+    };
+    let to = match &args.to[..] {
+        [] if own => vec!["bob@example.net".into()],
+        [] => return Err(Failure::usage("--to is needed")),
+        to => to.to_vec(),
+    };
+    let misuse = |misuse| Failure::misuse(&misuse);
+    let reverse_path = ReversePath::new(&from).map_err(misuse)?;
+    let forward_paths = to.iter().map(|to| ForwardPath::new(to)).collect::<Result<_, _>>().map_err(misuse)?;
+    if args.message.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(Failure::usage("standard input can be one message only"));
+    }
+    let mut messages = Vec::new();
+    for path in &args.message {
+        messages.push(Message::open(path, args.count == 1)?);
+    }
+    if messages.is_empty() {
+        let subject = args.subject.as_deref().unwrap_or("Hello from smtp");
+        let body = args.body.as_deref().unwrap_or("This message was sent by the smtp command.\n");
+        let shown = if from.is_empty() { "MAILER-DAEMON@localhost" } else { &from };
+        messages.push(Message::build(shown, &to, subject, body)?);
+    }
+    Ok(Mail { from: reverse_path, to: forward_paths, messages, rounds: args.count })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use crate::failure::status;
+    use clap::Parser;
+
+    fn args(options: &[&str]) -> SendArgs {
+        match Cli::try_parse_from([&["smtp", "send"], options].concat()).unwrap().command {
+            Command::Send(args) => *args,
+            Command::Serve(_) => unreachable!(),
+        }
+    }
+
+    fn plan(options: &[&str]) -> Result<Plan, Failure> {
+        let args = args(options);
+        let url = server(&args, None)?;
+        Plan::new(&args, url, None, None)
+    }
+
+    fn refused(options: &[&str]) -> Failure {
+        plan(options).err().unwrap()
+    }
+
+    const SERVER: &[&str] = &["--server", "smtp://a.example", "--security", "none"];
+
+    fn with<'a>(options: &[&'a str]) -> Vec<&'a str> {
+        [SERVER, options].concat()
+    }
+
+    #[test]
+    fn a_sender_and_a_recipient_are_needed() {
+        assert_eq!(refused(&with(&["--to", "b@c"])).status, status::USAGE);
+        assert_eq!(refused(&with(&["--from", "b@c"])).status, status::USAGE);
+        assert!(plan(&with(&["--from", "", "--to", "b@c"])).is_ok());
+        assert!(plan(&with(&["--validate"])).unwrap().mail.is_none());
+    }
+
+    #[test]
+    fn the_user_is_the_sender_where_it_is_an_address() {
+        let plan = plan(&["--server", "smtp://b%40c:pw@a.example", "--security", "none", "--to", "d@e"]).unwrap();
+        assert_eq!(plan.mail.unwrap().from.as_str(), "b@c");
+    }
+
+    #[test]
+    fn line_ends_in_addresses_are_refused() {
+        for bad in ["a@b\r\nDATA", "a@b\n", "a@b\0"] {
+            let failure = refused(&with(&["--from", "a@b", "--to", bad]));
+            assert_eq!((failure.status, failure.kind), (status::USAGE, crate::failure::Kind::Usage));
+        }
+    }
+
+    #[test]
+    fn a_user_needs_a_secret_and_a_secret_a_user() {
+        assert_eq!(refused(&with(&["--user", "a", "--validate"])).status, status::USAGE);
+        assert_eq!(refused(&with(&["--password-env", "PATH", "--validate"])).status, status::USAGE);
+        let unset = ["--user", "a", "--password-env", "NO_SUCH_VARIABLE", "--validate"];
+        assert!(refused(&with(&unset)).text.contains("not set"));
+    }
+
+    #[test]
+    fn one_newline_at_the_end_of_a_password_file_is_no_part_of_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (content, secret) in [("a b\n\n", "a b\n"), ("x\r\n", "x"), ("y", "y")] {
+            fs::write(file.path(), content).unwrap();
+            let path = file.path().to_str().unwrap();
+            assert_eq!(password(&args(&with(&["--password-file", path]))).unwrap(), Some(secret.into()));
+        }
+    }
+
+    #[test]
+    fn versions_of_tls_in_order() {
+        let options = ["--server", "a", "--validate", "--tls-min", "1.3", "--tls-max", "1.2"];
+        assert_eq!(refused(&options).status, status::USAGE);
+    }
+
+    #[test]
+    fn every_message_in_every_round() {
+        let mail = plan(&with(&["--from", "a@b", "--to", "c@d", "--count", "3"])).unwrap().mail.unwrap();
+        assert_eq!((mail.count(), mail.each().count()), (3, 3));
+    }
+}
