@@ -221,7 +221,7 @@ fn owner_of_client(mut client: Client, control: &mut Control<'_>, mut input: &[u
                 now = now.after(Duration::from_secs(size as u64 * 20));
                 let (before, failed) = (client.deadline(), failure.is_some());
                 let expired = client.expire(now);
-                if before.is_none_or(|deadline| deadline.at > now) && !failed {
+                if before.is_some_and(|deadline| deadline.at > now) && !failed {
                     assert_eq!((&expired, client.deadline()), (&Ok(()), before));
                 }
                 Some(expired)

@@ -731,7 +731,7 @@ proptest! {
                     let before = client.deadline();
                     now = now.after(Duration::from_secs(seconds));
                     let expired = client.expire(now);
-                    if before.is_none_or(|deadline| deadline.at > now) && failure.is_none() {
+                    if before.is_some_and(|deadline| deadline.at > now) && failure.is_none() {
                         prop_assert_eq!(&expired, &Ok(()));
                         prop_assert_eq!(client.deadline(), before);
                     }
