@@ -78,7 +78,7 @@ impl<S: Transport> Drive<S> {
                     return Err(Error::Session { error, source: self.failed.take() });
                 }
             }
-            let Some(hungry) = self.feed(now, source) else { continue };
+            let hungry = self.feed(now, source);
             self.turn(now, hungry);
             if hungry {
                 source.fetch();
@@ -86,25 +86,19 @@ impl<S: Transport> Drive<S> {
         }
     }
 
-    /// Hands over what was read of the message; `true` if more should be read, `None` if the message was given up, which
-    /// the connection has something to say about.
-    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> Option<bool> {
-        let Some(mut body) = self.connection.body(now) else { return Some(false) };
+    /// Hands over what was read of the message; `true` if more should be read.
+    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> bool {
+        let Some(mut body) = self.connection.body(now) else { return false };
         if source.failed.is_none() {
-            if let Err(misuse) = body.write(&mut source.chunk) {
-                source.failed = Some(misuse.into());
-            }
+            source.failed = body.write(&mut source.chunk).err().map(Error::from);
         }
-        if source.failed.is_some() {
-            body.abandon();
-            return None;
+        let empty = !source.chunk.has_remaining();
+        match (&source.failed, empty && source.ended) {
+            (Some(_), _) => body.abandon(),
+            (None, true) => body.end(),
+            (None, false) => return empty,
         }
-        if !source.chunk.has_remaining() && source.ended {
-            body.end();
-        } else {
-            return Some(!source.chunk.has_remaining());
-        }
-        Some(false)
+        false
     }
 
     /// Waits for the stream and the deadline, but not where the message has more to give; then reads and writes.

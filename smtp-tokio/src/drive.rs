@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                     return Err(Error::Session { error, source: self.failed.take() });
                 }
             }
-            let Some(hungry) = self.feed(now, source) else { continue };
+            let hungry = self.feed(now, source);
             match self.turn(now, source, hungry).await {
                 Did::Read(Ok(n)) => self.connection.received(n),
                 Did::Read(Err(error)) => {
@@ -101,25 +101,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         }
     }
 
-    /// Hands over what was read of the message; `true` if more should be read, `None` if the message was given up, which
-    /// the connection has something to say about.
-    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> Option<bool> {
-        let Some(mut body) = self.connection.body(now) else { return Some(false) };
+    /// Hands over what was read of the message; `true` if more should be read.
+    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> bool {
+        let Some(mut body) = self.connection.body(now) else { return false };
         if source.failed.is_none() {
-            if let Err(misuse) = body.write(&mut source.chunk) {
-                source.failed = Some(misuse.into());
-            }
+            source.failed = body.write(&mut source.chunk).err().map(Error::from);
         }
-        if source.failed.is_some() {
-            body.abandon();
-            return None;
+        let empty = source.chunk.is_empty();
+        match (&source.failed, empty && source.ended) {
+            (Some(_), _) => body.abandon(),
+            (None, true) => body.end(),
+            (None, false) => return empty,
         }
-        if source.chunk.is_empty() && source.ended {
-            body.end();
-        } else {
-            return Some(source.chunk.is_empty());
-        }
-        Some(false)
+        false
     }
 
     /// Waits for the stream, the message and the deadline at once, and takes the first.
@@ -128,6 +122,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         let stream = &mut self.stream;
         let flush = self.unflushed && write.is_empty();
         let first = poll_fn(|cx| {
+            // Reading comes first: a refusal must be heard though there is always room to write.
+            if !read.is_empty() {
+                let mut buffer = ReadBuf::new(&mut *read);
+                if let Poll::Ready(result) = Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                    return Poll::Ready(Did::Read(result.map(|()| buffer.filled().len())));
+                }
+            }
             if !write.is_empty() {
                 if let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(cx, write) {
                     let wrote = wrote.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) });
@@ -137,12 +138,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             if flush {
                 if let Poll::Ready(flushed) = Pin::new(&mut *stream).poll_flush(cx) {
                     return Poll::Ready(Did::Flushed(flushed));
-                }
-            }
-            if !read.is_empty() {
-                let mut buffer = ReadBuf::new(&mut *read);
-                if let Poll::Ready(result) = Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-                    return Poll::Ready(Did::Read(result.map(|()| buffer.filled().len())));
                 }
             }
             if hungry {
