@@ -253,6 +253,11 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
             "try again later"
         }
+        Cause::Authentication(AuthenticationError::Refused { reply, .. })
+            if matches!(reply.code().number(), 504 | 534 | 538) =>
+        {
+            "allow another mechanism with --auth"
+        }
         Cause::Authentication(AuthenticationError::Refused { .. }) => "check user name and password",
         Cause::Authentication(AuthenticationError::Selection(Selection::NotOffered)) => {
             "many servers offer it under TLS only, or on another port (587, 465)"

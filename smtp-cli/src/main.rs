@@ -24,6 +24,7 @@ mod url;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use failure::{Failure, status};
@@ -39,16 +40,23 @@ fn main() -> ExitCode {
 
 /// What clap has to say: help and version are no failure.
 fn refused(error: &clap::Error) -> u8 {
-    let _ = error.print();
     if !error.use_stderr() {
+        let _ = error.print();
         return status::OK;
     }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return status::USAGE;
+    }
+    // Clap says more, over several lines; the first paragraph is what is wrong.
+    let text = error.to_string();
+    let first: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let failure = Failure::usage(first.join(" ").trim_start_matches("error: "));
+    output::human::print_failure(&failure);
     // Who asked for JSON gets it on every failure; the options were not understood, so they are looked for as they stand.
     let mut given = std::env::args_os().skip(1);
     if given.next().is_some_and(|first| first == "send") && given.any(|option| option == "--json") {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        output::json::print(&output::Summary::failed(Failure::usage(first.trim_start_matches("error: "))));
+        output::json::print(&output::Summary::failed(failure));
     }
     status::USAGE
 }

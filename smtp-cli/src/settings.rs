@@ -6,6 +6,7 @@
 use std::env;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use proxy_proto::ProxyUrl;
 use smtp_proto::body::LineEndings;
@@ -107,7 +108,8 @@ impl Plan {
         transcript: Option<Transcript>,
     ) -> Result<Self, Failure> {
         let misuse = |misuse| Failure::misuse(&misuse);
-        let limits = limits(args);
+        check_words(args, &url)?;
+        let limits = limits(args, url.security);
         let (credentials, user) = credentials(args, &url)?;
         let mut allowed = if args.auth.is_empty() { Allowed::all() } else { Allowed::only(args.auth.iter().cloned()) };
         if args.danger_allow_clear_text_auth {
@@ -151,8 +153,33 @@ impl Plan {
     }
 }
 
-fn limits(args: &SendArgs) -> Limits {
+/// Words that end up in a line: what ends it has no place in them, whatever that would have done.
+fn check_words(args: &SendArgs, url: &ServerUrl) -> Result<(), Failure> {
+    let words = [
+        ("--subject", args.subject.as_deref()),
+        ("--user", args.user.as_deref()),
+        ("--tls-name", args.tls_name.as_deref()),
+        ("the URL's user", url.user.as_deref()),
+    ];
+    let named = words.into_iter().filter_map(|(name, word)| Some((name, word?.as_bytes())));
+    let without = args.without.iter().map(|word| ("--without", word.as_bytes()));
+    let secret = url.password.iter().map(|secret| ("the URL's password", secret.expose()));
+    let bad = named.chain(without).chain(secret).find(|(_, word)| word.iter().any(u8::is_ascii_control));
+    match bad {
+        Some((name, _)) => Err(Failure::usage(format_args!("{name} must not contain control characters"))),
+        None if args.body.as_ref().is_some_and(|body| body.contains('\0')) => {
+            Err(Failure::usage("--body must not contain NUL"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn limits(args: &SendArgs, security: Security) -> Limits {
     let mut limits = Limits::interactive();
+    if security == Security::Auto {
+        // Silence is how implicit TLS shows itself: it is waited for no longer than the rest can bear.
+        limits.greeting = Duration::from_secs(4).min(args.timeout.map_or(Duration::MAX, |whole| whole / 2));
+    }
     if let Some(greeting) = args.greeting_timeout {
         limits.greeting = greeting;
     }
@@ -191,6 +218,12 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
                 ));
             }
             (None, Some(_)) => return Err(Failure::usage("a password needs --user")),
+            (None, None) if args.auth.contains(&MechanismName::External) => Some(Credentials::external("")),
+            (None, None) if !args.auth.is_empty() => {
+                return Err(Failure::usage(
+                    "--auth needs --user and a secret: mail is not sent unauthenticated by accident",
+                ));
+            }
             (None, None) => None,
         }
     };
@@ -375,5 +408,24 @@ mod tests {
     fn every_message_in_every_round() {
         let mail = plan(&with(&["--from", "a@b", "--to", "c@d", "--count", "3"])).unwrap().mail.unwrap();
         assert_eq!((mail.count(), mail.each().count()), (3, 3));
+    }
+
+    #[test]
+    fn line_ends_in_words_are_refused() {
+        for bad in ["a\r\nBcc: b@c", "a\nb", "a\0", "a\x1b[1m"] {
+            let mail = ["--from", "a@b", "--to", "c@d"];
+            for options in [["--subject", bad], ["--without", bad], ["--tls-name", bad]] {
+                assert_eq!(refused(&with(&[&mail[..], &options[..]].concat())).status, status::USAGE, "{options:?}");
+            }
+            assert_eq!(refused(&with(&["--validate", "--user", bad, "--password-env", "PATH"])).status, status::USAGE);
+        }
+        assert_eq!(refused(&["--server", "smtp://a%0ab:c@d", "--validate"]).status, status::USAGE);
+        assert_eq!(refused(&["--server", "smtp://a:b%0ac@d", "--validate"]).status, status::USAGE);
+    }
+
+    #[test]
+    fn a_mechanism_alone_is_nobody() {
+        assert_eq!(refused(&with(&["--auth", "PLAIN", "--validate"])).status, status::USAGE);
+        assert!(plan(&with(&["--auth", "EXTERNAL,PLAIN", "--validate"])).unwrap().credentials.is_some());
     }
 }

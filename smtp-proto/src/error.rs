@@ -163,7 +163,7 @@ impl fmt::Display for Cause {
             Self::Tls(error) => write!(f, "{error}"),
             Self::Tunnel(error) => write!(f, "{error}"),
             Self::TimedOut { waited, last } => {
-                write!(f, "timed out after {waited:?}; ")?;
+                write!(f, "timed out after {waited:.1?}; ")?;
                 heard(f, last)
             }
             Self::Closed { last } => {

@@ -375,3 +375,28 @@ fn a_unix_socket_will_do() {
         server.join().unwrap();
     }
 }
+
+#[test]
+fn a_secret_echoed_after_authentication_is_not_shown() {
+    use smtp_proto::sasl::{Allowed, Credentials};
+    for run in ADAPTERS {
+        let (address, server) = serve(|peer| {
+            peer.open(&["AUTH PLAIN"]);
+            let line = peer.hear();
+            let response = line.strip_prefix("AUTH PLAIN ").expect("an initial response").to_owned();
+            peer.say("235 welcome\r\n");
+            peer.hear();
+            peer.say("250 ok\r\n");
+            peer.hear();
+            // The password, the whole response, and the password's own base64 (of "correct horse").
+            peer.say(&format!("550 no: correct horse, {response}, Y29ycmVjdCBob3JzZQ==\r\n"));
+        });
+        let config = config(address)
+            .credentials(Credentials::password("alice", "correct horse"))
+            .allowed(Allowed::all().danger_allow_clear_text());
+        let (reports, _) = run(&config, &envelope(), &mut messages(&[b"hello\r\n"]));
+        let Outcome::Refused(reply) = &reports[0].recipients[0].outcome else { panic!("{reports:?}") };
+        assert_eq!(reply.text(), "no: ***, ***, ***==");
+        server.join().unwrap();
+    }
+}

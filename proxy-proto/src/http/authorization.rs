@@ -66,6 +66,20 @@ impl Authorization {
         }
     }
 
+    /// Whether a text repeats the secret, as it is or as Basic sends it.
+    pub(super) fn is_repeated_in(&self, text: &str) -> bool {
+        let holds =
+            |secret: &[u8]| !secret.is_empty() && text.as_bytes().windows(secret.len()).any(|part| part == secret);
+        match self {
+            Self::None => false,
+            Self::Bearer(token) => holds(token.expose()),
+            Self::Basic(shown) | Self::Digest(shown) | Self::Challenged(shown) => {
+                let sent = basic(shown);
+                holds(shown.password.expose()) || holds(sent.strip_prefix(b"Basic ").unwrap_or(&sent))
+            }
+        }
+    }
+
     /// The value to send before any challenge, if there is one.
     pub(super) fn at_once(&self) -> Option<Zeroizing<Vec<u8>>> {
         match self {

@@ -169,8 +169,14 @@ impl Dialogue {
                 let challenge = self.challenged(&offers(values(reply.headers, "proxy-authenticate")))?;
                 Ok(Next::Answer(challenge, content(&reply)))
             }
-            status => Err(Kind::Http { status, reason: presentable(reply.reason.unwrap_or_default()) }),
+            status => Err(Kind::Http { status, reason: self.presentable(reply.reason.unwrap_or_default()) }),
         }
+    }
+
+    /// A reason phrase as it can be shown to people: not where it repeats what it was told in confidence.
+    fn presentable(&self, reason: &str) -> String {
+        let shown: String = reason.chars().filter(|character| !character.is_control()).take(128).collect();
+        if self.config.authorization.is_repeated_in(reason) { String::new() } else { shown.trim().to_string() }
     }
 
     /// Which challenge of a 407 to answer, if any.
@@ -255,11 +261,6 @@ fn content(reply: &httparse::Response<'_, '_>) -> Option<Skip> {
 /// The values of all fields with this name.
 fn values<'a>(headers: &'a [httparse::Header<'_>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
-}
-
-/// A reason phrase as it can be shown to people.
-fn presentable(reason: &str) -> String {
-    reason.chars().filter(|character| !character.is_control()).take(128).collect::<String>().trim().to_string()
 }
 
 /// Where a head cannot be read.
@@ -391,6 +392,16 @@ mod tests {
     const OPEN: (Result<Option<Opened>, Error>, usize) = (Ok(Some(Opened { bound: None })), 0);
     const WAIT: (Result<Option<Opened>, Error>, usize) = (Ok(None), 0);
     const BASIC: &str = "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
+
+    #[test]
+    fn a_reason_that_repeats_the_password_is_not_shown() {
+        for reason in ["no open sesame", "no QWxhZGRpbjpvcGVuIHNlc2FtZQ=="] {
+            let mut connect = connect(Authorization::Basic(aladdin()));
+            said(&mut connect);
+            let error = heard(&mut connect, &format!("HTTP/1.1 403 {reason}\r\n\r\n")).0.expect_err("a refusal");
+            assert_eq!(error.kind(), &Kind::Http { status: 403, reason: String::new() });
+        }
+    }
 
     #[test]
     fn any_2xx_opens_whatever_the_reason_phrase() {

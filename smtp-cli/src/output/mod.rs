@@ -157,12 +157,12 @@ impl Summary {
             status::OK if self.validated => "validated",
             status::OK => "delivered",
             status::REFUSED | status::LATER | status::UNKNOWN => {
-                // "Partial" says that some have it, or may have it.
+                // "Partial" says that some have it; where nobody is known to, and somebody may, that is unknown.
                 let (accepted, unknown) = (has("accepted"), has("unknown"));
                 let (refused, deferred, not_sent) = (has("refused"), has("deferred"), has("not-sent"));
                 match () {
-                    () if unknown && !accepted && !refused && !deferred => "unknown",
-                    () if accepted || unknown => "partial",
+                    () if unknown && !accepted => "unknown",
+                    () if accepted => "partial",
                     () if refused => "refused",
                     () if deferred && !not_sent => "deferred",
                     () => "failed",
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(outcome(&["deferred"], status::LATER), "deferred");
         assert_eq!(outcome(&["not-sent"], status::LATER), "failed");
         assert_eq!(outcome(&["unknown"], status::UNKNOWN), "unknown");
-        assert_eq!(outcome(&["unknown", "refused"], status::REFUSED), "partial");
+        assert_eq!(outcome(&["unknown", "refused"], status::REFUSED), "unknown");
         assert_eq!(outcome(&["not-sent"], status::PROTOCOL), "failed");
     }
 

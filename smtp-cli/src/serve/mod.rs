@@ -16,6 +16,7 @@ pub(crate) use mail::Arrived;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smtp_tokio::serve::serve;
 use tokio::net::TcpListener;
@@ -29,7 +30,10 @@ use policy::{Policy, Tls};
 use show::Show;
 
 /// Connections held at once; who comes then waits.
-const MOST: usize = 512;
+const MOST: usize = 4096;
+
+/// How long those who are in the middle of something may go on after the first Ctrl-C.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the command; returns the exit status.
 pub(crate) fn run(args: &ServeArgs) -> u8 {
@@ -43,6 +47,7 @@ pub(crate) fn run(args: &ServeArgs) -> u8 {
 }
 
 fn go(args: &ServeArgs) -> Result<(), Failure> {
+    raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::usage(format_args!("tokio: {error}")))?;
     let done = runtime.block_on(async {
@@ -62,12 +67,24 @@ fn go(args: &ServeArgs) -> Result<(), Failure> {
         });
         tokio::select! {
             () = sessions => Ok(()),
-            // Who asks twice does not want to wait for anybody.
+            // Who asks twice does not want to wait for anybody; nor is a peer that stalls waited for.
             () = twice() => Ok(()),
         }
     });
     runtime.shutdown_background();
     done
+}
+
+/// Each connection is an open file, and the usual soft limit is too low for a crowd.
+fn raise_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        // What cannot be had is done without.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
 }
 
 async fn stopped() {
@@ -87,7 +104,8 @@ async fn stopped() {
 
 async fn twice() {
     stopped().await;
-    stopped().await;
+    // Either comes first; both mean that it is time.
+    let _ = tokio::time::timeout(GRACE, stopped()).await;
 }
 
 /// What the options mean together, and the file that holds the throw-away authority, where there is one.

@@ -22,8 +22,9 @@ use crate::AuthenticationError;
 use crate::reply::{Code, Reply};
 use crate::sasl::{self, Channel, Mechanism, MechanismName};
 
-/// Mechanisms tried on one connection at most, however many the server says it has.
-const ATTEMPTS: usize = 4;
+/// Mechanisms tried on one connection at most: all that one kind of credentials can drive, each refused as a mechanism and not
+/// for the password.
+const ATTEMPTS: usize = 12;
 
 /// RFC 4954 section 4: the AUTH command with its initial response, line end included.
 const COMMAND_LIMIT: usize = 512;
@@ -67,6 +68,7 @@ pub(super) struct Exchange {
     /// A fresh token has been asked for; `Some` with the refusal while it is awaited.
     refreshed: bool,
     awaiting: Option<AuthenticationError>,
+    /// What was sent since it was last asked for.
     secrets: Vec<Secret>,
 }
 
@@ -94,7 +96,7 @@ impl Exchange {
             detail: None,
             refreshed: false,
             awaiting: None,
-            secrets: credentials.secret().cloned().into_iter().collect(),
+            secrets: forms(credentials),
         })
     }
 
@@ -166,6 +168,11 @@ impl Exchange {
             return Step::Speak;
         }
         if code == Code::AUTHENTICATED {
+            // Success without having been shown anything is no success.
+            if self.response.is_some() {
+                let error = sasl::Error::OutOfOrder;
+                return Step::Failed(AuthenticationError::Mechanism { mechanism: self.name.clone(), error });
+            }
             return match self.mechanism.finish() {
                 Ok(()) => Step::Done,
                 Err(error) => Step::Failed(AuthenticationError::Mechanism { mechanism: self.name.clone(), error }),
@@ -208,7 +215,7 @@ impl Exchange {
         let (_, mechanism) = start(&mut candidates, config, credentials, channel, &[]).map_err(Some)?;
         self.mechanism = mechanism;
         self.response = None;
-        self.secrets.extend(credentials.secret().cloned());
+        self.secrets.extend(forms(credentials));
         self.say = Say::Command;
         Ok(())
     }
@@ -247,11 +254,9 @@ impl Exchange {
         self.say = Say::Cancel;
     }
 
-    /// Blots out of a reply what was sent here.
-    pub(super) fn redact(&self, reply: &mut Reply) {
-        for secret in &self.secrets {
-            reply.redact(secret.expose());
-        }
+    /// What was sent and must not be seen, to be blotted out wherever the server echoes it, for as long as the session lasts.
+    pub(super) fn take_secrets(&mut self) -> Vec<Secret> {
+        core::mem::take(&mut self.secrets)
     }
 }
 
@@ -280,6 +285,15 @@ fn start(
         offered: offered.to_vec(),
         usable: Vec::new(),
     })))
+}
+
+/// The secret as it is, and as it looks where it is sent alone.
+fn forms(credentials: &sasl::Credentials) -> Vec<Secret> {
+    let Some(secret) = credentials.secret() else { return Vec::new() };
+    let encoded = STANDARD.encode(secret.expose());
+    // Padding changes with what stands behind it.
+    let bare = Secret::from(encoded.trim_end_matches('='));
+    alloc::vec![secret.clone(), bare]
 }
 
 fn needs_nonce(name: &MechanismName) -> bool {

@@ -17,8 +17,11 @@ use crate::{Misuse, phase};
 impl Client {
     pub(super) fn hear(&mut self, now: Instant, mut reply: Reply) -> Result<Option<Event>, Error> {
         let here = self.phase();
-        if let Some(exchange) = &self.exchange {
-            exchange.redact(&mut reply);
+        if let Some(exchange) = &mut self.exchange {
+            self.secrets.extend(exchange.take_secrets());
+        }
+        for secret in &self.secrets {
+            reply.redact(secret.expose());
         }
         self.show(now, here, Line::Server(&reply));
         self.last = Some(reply.clone());

@@ -23,7 +23,7 @@ mod transcript;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use proxy_proto::{Deadline, Instant, Machine, Phase};
+use proxy_proto::{Deadline, Instant, Machine, Phase, Secret};
 
 pub use body::Body;
 pub use config::{Config, Entropy, StartTls};
@@ -103,6 +103,8 @@ pub struct Client {
     greeting: Option<Reply>,
     extensions: Extensions,
     exchange: Option<Exchange>,
+    /// What was sent in AUTH: no reply shows it.
+    secrets: Vec<Secret>,
     authenticated: Option<MechanismName>,
     work: VecDeque<Work>,
     /// Work whose last word is out, at the front of `work`.
@@ -138,6 +140,7 @@ impl Client {
             greeting: None,
             extensions: Extensions::default(),
             exchange: None,
+            secrets: Vec::new(),
             authenticated: None,
             work: VecDeque::new(),
             said: 0,

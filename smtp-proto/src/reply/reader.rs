@@ -18,7 +18,7 @@ use super::{Code, Reply};
 /// seen in the field and keep a hostile server from filling the memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReplyLimits {
-    /// Octets of one line, line end included. Default 4096.
+    /// Octets of one line, line end included. Default 16,384: a challenge may have 12,288 (RFC 4954 section 4).
     pub line: usize,
     /// Lines of one reply. Default 512.
     pub lines: usize,
@@ -28,7 +28,7 @@ pub struct ReplyLimits {
 
 impl Default for ReplyLimits {
     fn default() -> Self {
-        Self { line: 4096, lines: 512, octets: 128 * 1024 }
+        Self { line: 16 * 1024, lines: 512, octets: 128 * 1024 }
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
     fn the_limits_hold() {
         let mut wire = b"250 ".to_vec();
         wire.resize(1_000_000, b'x');
-        assert_eq!(read(&wire), Err(MalformedReply::LineTooLong { limit: 4096 }));
+        assert_eq!(read(&wire), Err(MalformedReply::LineTooLong { limit: 16_384 }));
         let wire = b"250-x\r\n".repeat(513);
         assert_eq!(read(&wire), Err(MalformedReply::ReplyTooLong { limit: 512 }));
         let mut line = b"250-".to_vec();

@@ -8,10 +8,14 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+};
 
 use super::{Rustls, certificates, misuse, provider};
 use crate::Misuse;
@@ -168,13 +172,15 @@ impl Settings {
             let algorithms = provider.signature_verification_algorithms;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAnything { algorithms }))
         } else if self.roots == Roots::Platform {
-            builder.dangerous().with_custom_certificate_verifier(self.platform(provider)?)
+            let inner = self.platform(provider)?;
+            builder.dangerous().with_custom_certificate_verifier(self.with_given(inner))
         } else {
             let mut roots = RootCertStore::empty();
             for root in &self.given {
                 roots.add(root.clone()).map_err(misuse)?;
             }
-            builder.with_root_certificates(roots)
+            let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().map_err(misuse)?;
+            builder.dangerous().with_custom_certificate_verifier(self.with_given(inner))
         };
         let mut config = match &self.client {
             None => builder.with_no_client_auth(),
@@ -184,6 +190,10 @@ impl Settings {
         };
         config.alpn_protocols.clone_from(&self.alpn);
         Ok(Arc::new(config))
+    }
+
+    fn with_given(&self, inner: Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier> {
+        Arc::new(OrGiven { given: self.given.clone(), inner })
     }
 
     #[cfg(feature = "platform-roots")]
@@ -196,6 +206,64 @@ impl Settings {
     #[cfg(not(feature = "platform-roots"))]
     fn platform(&self, _: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Misuse> {
         Err(misuse("the platform's roots need the feature platform-roots"))
+    }
+}
+
+/// Trusts a server that shows a given certificate itself: who signs for himself often says that he is an authority, too, and
+/// such a certificate may not stand at the end of a chain. Name and dates count all the same.
+#[derive(Debug)]
+struct OrGiven {
+    given: Vec<CertificateDer<'static>>,
+    inner: Arc<dyn ServerCertVerifier>,
+}
+
+impl OrGiven {
+    /// Whether it is only its place in the chain that a given certificate was refused for.
+    fn is_misplaced(error: &rustls::Error) -> bool {
+        // Dates are judged before places, so an expired one is told apart by its error.
+        matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other))
+            if std::format!("{other:?}").contains("CaUsedAsEndEntity"))
+    }
+}
+
+impl ServerCertVerifier for OrGiven {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.inner.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            Err(error) if Self::is_misplaced(&error) && self.given.iter().any(|given| given == end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
     }
 }
 
