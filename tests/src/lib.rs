@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod dialogue;
+pub mod fuzz;
 pub mod laws;
 pub mod script;
 pub mod tls;
+pub mod transparent;
 pub mod wire;

@@ -27,14 +27,25 @@ impl Pki {
         let own = rcgen::KeyPair::generate().expect("a key");
         let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
         let certificate = params.signed_by(&own, &issuer).expect("a certificate");
-        let settings = Settings::default().roots(Roots::OnlyGiven).trust_pem(authority.pem().as_bytes());
         Self {
-            client: settings.expect("an authority").connector(),
+            client: connector(&authority.pem()),
             server: RustlsServer::from_pem(certificate.pem().as_bytes(), own.serialize_pem().as_bytes())
                 .expect("a certificate and its key"),
             authority: authority.pem(),
         }
     }
+}
+
+impl Pki {
+    /// Settings like those of `client`, that remember no session: each handshake is a full one.
+    pub fn forgetful_client(&self) -> Rustls {
+        connector(&self.authority)
+    }
+}
+
+fn connector(authority: &str) -> Rustls {
+    let settings = Settings::default().roots(Roots::OnlyGiven).trust_pem(authority.as_bytes());
+    settings.expect("an authority").connector()
 }
 
 impl Default for Pki {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use smtp_proto::client::{Envelope, Event, Report};
+use smtp_proto::client::{Body, Envelope, Event, Report, TransactionId};
 use smtp_proto::sasl::Channel;
 use smtp_proto::sasl::server::Answer;
 use smtp_proto::{Accepted, AcceptedError, Config, Connection, Error, Instant, Route, Secret, server, tls};
@@ -32,6 +32,17 @@ pub struct Manners {
     pub password: Option<String>,
 }
 
+/// Where the wire breaks, for good: beyond this many octets nothing arrives, and both ends see the end of the stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Break {
+    /// Octets that arrive at the server.
+    pub up: usize,
+    /// Octets that arrive at the client.
+    pub down: usize,
+    /// The client's transport takes what it is given all the same, as a kernel does; else the write fails.
+    pub swallows: bool,
+}
+
 /// Two ends and what has happened between them.
 pub struct Wire {
     /// The client's end.
@@ -44,6 +55,12 @@ pub struct Wire {
     pub piece: usize,
     /// How the server answers.
     pub manners: Manners,
+    /// Where the wire breaks, if it does.
+    pub breaks: Option<Break>,
+    /// Octets that the client's transport took, were they lost on the way.
+    pub taken: usize,
+    /// Where the message last ended stands among the octets of the client, at the latest.
+    pub ended: Option<usize>,
     /// What the client said, as octets on the wire.
     pub from_client: Vec<u8>,
     /// What the server said, as octets on the wire.
@@ -58,6 +75,8 @@ pub struct Wire {
     pub arrived: Vec<Arrived>,
     arriving: Arrived,
     hung_up: bool,
+    broken: bool,
+    body_ended: bool,
 }
 
 impl Wire {
@@ -83,6 +102,9 @@ impl Wire {
             now: Instant::EPOCH,
             piece,
             manners: Manners::default(),
+            breaks: None,
+            taken: 0,
+            ended: None,
             from_client: Vec::new(),
             from_server: Vec::new(),
             events: Vec::new(),
@@ -91,12 +113,34 @@ impl Wire {
             arrived: Vec::new(),
             arriving: Arrived::default(),
             hung_up: false,
+            broken: false,
+            body_ended: false,
         }
     }
 
     /// Runs until `done` says so of an event, or nothing can happen any more.
     pub fn run_until(&mut self, done: impl Fn(&Event) -> bool) -> bool {
-        self.run(&mut &b""[..], done)
+        self.run(|body| body.end(), done)
+    }
+
+    /// Runs until nothing can happen any more, handing over each message when its turn has come.
+    ///
+    /// # Panics
+    ///
+    /// Where a message is asked for that is not among these.
+    pub fn run_out(&mut self, messages: &[(TransactionId, &[u8])]) {
+        let mut rest: Vec<_> = messages.to_vec();
+        self.run(
+            |mut body| {
+                let id = body.transaction();
+                let (_, octets) = rest.iter_mut().find(|(one, _)| Some(*one) == id).expect("a message");
+                body.write(octets).expect("canonical line endings");
+                if octets.is_empty() {
+                    body.end();
+                }
+            },
+            |_| false,
+        );
     }
 
     /// Sends one message, and gives its report.
@@ -107,14 +151,21 @@ impl Wire {
     pub fn send(&mut self, envelope: &Envelope, message: &[u8]) -> Report {
         let id = self.client.send(envelope.clone(), Default::default()).expect("an open session");
         let ours = |event: &Event| matches!(event, Event::Sent(report) if report.transaction == id);
-        assert!(self.run(&mut &message[..], ours), "nothing became of the message: {:?}", self.failure);
+        let mut rest = message;
+        let write = |mut body: Body<'_>| {
+            body.write(&mut rest).expect("canonical line endings");
+            if rest.is_empty() {
+                body.end();
+            }
+        };
+        assert!(self.run(write, ours), "nothing became of the message: {:?}", self.failure);
         match self.events.last() {
             Some(Event::Sent(report)) => report.clone(),
             other => panic!("not a report: {other:?}"),
         }
     }
 
-    fn run(&mut self, message: &mut &[u8], done: impl Fn(&Event) -> bool) -> bool {
+    fn run(&mut self, mut write: impl FnMut(Body<'_>), done: impl Fn(&Event) -> bool) -> bool {
         loop {
             let mut moved = false;
             while self.failure.is_none() {
@@ -130,13 +181,9 @@ impl Wire {
                     Err(error) => self.failure = Some(error),
                 }
             }
-            if let Some(mut body) = self.client.body(self.now) {
-                let taken = body.write(message).expect("canonical line endings");
-                moved |= taken > 0;
-                if message.is_empty() {
-                    body.end();
-                    moved = true;
-                }
+            if let Some(body) = self.client.body(self.now) {
+                write(body);
+                self.body_ended = self.client.body(self.now).is_none();
             }
             moved |= self.poll_server();
             moved |= self.carry();
@@ -148,16 +195,43 @@ impl Wire {
 
     /// Carries a piece each way.
     fn carry(&mut self) -> bool {
+        if self.broken {
+            return false;
+        }
         let ours = self.client.wants(self.now);
+        if std::mem::take(&mut self.body_ended) {
+            self.ended = Some(self.taken + ours.write.len());
+        }
         let theirs = self.server.wants(self.now);
-        let up = ours.write.len().min(theirs.read.len()).min(self.piece);
+        if let Some(end) = self.breaks {
+            let up = !ours.write.is_empty() && self.from_client.len() >= end.up;
+            let down = !theirs.write.is_empty() && self.from_server.len() >= end.down;
+            if up || down {
+                self.broken = true;
+                let lost = ours.write.len();
+                if end.swallows {
+                    self.taken += lost;
+                    self.client.sent(lost);
+                } else {
+                    self.client.write_failed();
+                }
+                self.client.received(0);
+                self.server.received(0);
+                return true;
+            }
+        }
+        let (up_left, down_left) = self.breaks.map_or((usize::MAX, usize::MAX), |end| {
+            (end.up - self.from_client.len().min(end.up), end.down - self.from_server.len().min(end.down))
+        });
+        let up = ours.write.len().min(theirs.read.len()).min(self.piece).min(up_left);
         theirs.read[..up].copy_from_slice(&ours.write[..up]);
         self.from_client.extend_from_slice(&ours.write[..up]);
-        let down = theirs.write.len().min(ours.read.len()).min(self.piece);
+        let down = theirs.write.len().min(ours.read.len()).min(self.piece).min(down_left);
         ours.read[..down].copy_from_slice(&theirs.write[..down]);
         self.from_server.extend_from_slice(&theirs.write[..down]);
         let hung_up = self.server.is_over() && down == 0;
         if up > 0 {
+            self.taken += up;
             self.client.sent(up);
             self.server.received(up);
         }

@@ -240,6 +240,14 @@ impl Client {
         }
     }
 
+    /// A message is settled: the time of the next one, where that is under way, has run since its own MAIL.
+    fn next_operation(&mut self) {
+        self.operation_since = self.work.iter().find_map(|work| match work {
+            Work::Message(transaction) if !transaction.is_settled() => transaction.began,
+            _ => None,
+        });
+    }
+
     fn hear_transaction(
         &mut self,
         due: Due<Owed>,
@@ -255,12 +263,12 @@ impl Client {
         let Some(transaction) = found else { return Ok(None) };
         match hear(transaction, reply.clone(), flights) {
             Heard::Event(event) => {
-                if transaction.is_settled() {
-                    self.operation_since = None;
-                }
                 // Settled before all was said: the rest need not be said.
                 if transaction.is_settled() && matches!(transaction.next, Next::Rcpt(_) | Next::Data) {
                     transaction.next = Next::Nothing;
+                }
+                if transaction.is_settled() {
+                    self.next_operation();
                 }
                 Ok(Some(event))
             }

@@ -99,6 +99,7 @@ impl Client {
             }
             Next::Mail => {
                 self.operation_since.get_or_insert(now);
+                transaction.began = Some(now);
                 // A flight that is under way already carries this MAIL too.
                 transaction.flights_before = if begins { flights } else { flights.saturating_sub(1) };
                 transaction.encode_mail(&self.extensions, output);

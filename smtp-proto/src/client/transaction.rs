@@ -8,6 +8,8 @@
 
 use alloc::vec::Vec;
 
+use proxy_proto::Instant;
+
 use super::envelope::Envelope;
 use super::event::{Event, TransactionId};
 use super::report::{Outcome, Recipient, Report};
@@ -48,6 +50,8 @@ pub(super) struct Transaction {
     pub(super) octets: u64,
     /// Flights of the connection before this transaction's first.
     pub(super) flights_before: u64,
+    /// When MAIL was said.
+    pub(super) began: Option<Instant>,
     /// The server's reply to MAIL was positive, and no reply has ended the transaction on its side.
     pub(super) open_at_server: bool,
     envelope: Envelope,
@@ -65,6 +69,7 @@ impl Transaction {
             body,
             octets: 0,
             flights_before: 0,
+            began: None,
             open_at_server: false,
             rcpt: alloc::vec![None; envelope.recipients.len()],
             envelope,
@@ -203,7 +208,7 @@ impl Transaction {
             reply,
             cut_short,
             octets: self.octets,
-            flights: flights - self.flights_before,
+            flights: if self.began.is_some() { flights - self.flights_before } else { 0 },
         }
     }
 }

@@ -70,6 +70,10 @@ fn check(what: &'static str, address: &str) -> Result<(), Misuse> {
         return Err(Misuse::TooLong { what, limit: PATH_LIMIT });
     }
     super::no_controls(what, address)?;
+    // The server would read a source route, and another address behind it.
+    if address.starts_with('@') {
+        return Err(Misuse::Malformed { what });
+    }
     let (local, domain) = if address.starts_with('"') {
         let end = quoted_end(address).ok_or(Misuse::Malformed { what })?;
         match address[end..].strip_prefix('@') {
@@ -172,6 +176,7 @@ mod tests {
             "\"a\"b@c",
             "\"a\"@",
             "@b",
+            "@relay.example:a@b",
             "a@",
             "a\"b@c",
             "\"\\\"@b",

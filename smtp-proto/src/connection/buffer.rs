@@ -58,6 +58,8 @@ pub(super) struct Outgoing {
     sent: usize,
     /// Octets ever handed to the transport.
     handed_over: u64,
+    /// Octets written that will never be.
+    discarded: u64,
 }
 
 impl Outgoing {
@@ -81,6 +83,7 @@ impl Outgoing {
     }
 
     pub(super) fn discard(&mut self) {
+        self.discarded += self.unsent().len() as u64;
         self.octets.clear();
         self.sent = 0;
     }
@@ -92,7 +95,7 @@ impl Outgoing {
 
     /// Where the last octet written so far stands, on the same scale.
     pub(super) fn written(&self) -> u64 {
-        self.handed_over + self.unsent().len() as u64
+        self.handed_over + self.discarded + self.unsent().len() as u64
     }
 
     pub(super) fn give_back(&mut self) {
@@ -129,5 +132,8 @@ mod tests {
         assert_eq!((buffer.handed_over(), buffer.written(), buffer.unsent()), (2, 5, &b"llo"[..]));
         buffer.sent(3);
         assert_eq!((buffer.handed_over(), buffer.written()), (5, 5));
+        buffer.tail().extend_from_slice(b"lost");
+        buffer.discard();
+        assert_eq!((buffer.handed_over(), buffer.written()), (5, 9), "what is discarded was not handed over");
     }
 }

@@ -98,6 +98,8 @@ pub struct Connection {
     starttls: bool,
     /// Where the final dot of a message stands among the octets written.
     ends: VecDeque<(TransactionId, u64)>,
+    /// The latest message whose end was put there.
+    noted: Option<TransactionId>,
     /// Since when the transport has taken nothing.
     stalled_since: Option<Instant>,
     unwritable: bool,
@@ -125,6 +127,7 @@ impl Connection {
             facts: None,
             starttls: false,
             ends: VecDeque::new(),
+            noted: None,
             stalled_since: None,
             unwritable: false,
             failure: None,
@@ -169,6 +172,10 @@ impl Connection {
     /// Says what there is to say, then what is waited for.
     pub fn wants(&mut self, now: Instant) -> Wants<'_> {
         self.begin(now);
+        // What is said behind a message is no part of it: where it ends is noted before.
+        if self.client.last_ended() != self.noted {
+            self.lower();
+        }
         match &mut self.top {
             Top::Tunnel(_, tunnel) if self.failure.is_none() => {
                 tunnel.transmit(now, self.stack.said());
@@ -500,7 +507,9 @@ impl Connection {
 
     fn lower(&mut self) {
         let lowered = self.stack.lower();
-        if let Some(ended) = self.client.last_ended().filter(|id| self.ends.back().is_none_or(|(last, _)| last < id)) {
+        let ended = self.client.last_ended().filter(|id| self.noted.is_none_or(|noted| noted < *id));
+        if let Some(ended) = ended {
+            self.noted = Some(ended);
             self.ends.push_back((ended, self.stack.outgoing.written()));
         }
         if let Err(broken) = lowered {

@@ -1,0 +1,230 @@
+//! Whatever the peer sends, memory stays under a bound: every octet that is held is counted by the allocator.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use proxy_proto::{Machine, Options, ProxyUrl};
+use smtp_proto::client::{self, Client, Envelope, StartTls};
+use smtp_proto::sasl::{Allowed, Credentials};
+use smtp_proto::server::{self, Server};
+use smtp_proto::{Config, Connection, Instant, Route, Security};
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static MOST: Cell<isize> = const { Cell::new(0) };
+}
+
+/// Counts what each thread holds.
+struct Counting;
+
+fn count(octets: isize) {
+    // A thread that is ending has nothing to be counted any more.
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + octets);
+        let _ = MOST.try_with(|most| most.set(most.get().max(held.get())));
+    });
+}
+
+// SAFETY: every call is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most that is held at once while `run` runs, beyond what was held before.
+fn most_held(run: impl FnOnce()) -> usize {
+    let before = HELD.get();
+    MOST.set(before);
+    run();
+    usize::try_from(MOST.get() - before).unwrap_or_default()
+}
+
+#[test]
+fn what_is_held_is_counted() {
+    let held = most_held(|| {
+        drop(vec![0_u8; 5000]);
+        drop(vec![0_u8; 3000]);
+    });
+    assert!((5000..6000).contains(&held), "{held}");
+}
+
+/// What a hostile peer might send without end.
+const FILLERS: [&[u8]; 12] = [
+    b"x",
+    b"\xff",
+    b"\0",
+    b"\r\n",
+    b"\n",
+    b"220-x\r\n",
+    b"250-AUTH PLAIN\r\n",
+    b"250 ok\r\n",
+    b"354 go\r\n",
+    b"334 AAAA\r\n",
+    b"550 no\r\n",
+    b"250-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n",
+];
+
+const MUCH: usize = 2 * 1024 * 1024;
+
+/// Feeds a machine until it has had enough, or much more than any bound.
+fn feed<M: Machine>(machine: &mut M, beginning: &[u8], filler: &[u8]) {
+    let piece = filler.repeat(4096 / filler.len());
+    let mut fed = 0;
+    let mut output = Vec::with_capacity(64 * 1024);
+    let mut hear = |machine: &mut M, mut octets: &[u8]| {
+        loop {
+            match machine.receive(Instant::EPOCH, &mut octets) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return false,
+            }
+        }
+        output.clear();
+        machine.transmit(Instant::EPOCH, &mut output);
+        octets.is_empty()
+    };
+    for line in beginning.split_inclusive(|octet| *octet == b'\n') {
+        if !hear(machine, line) {
+            return;
+        }
+    }
+    while fed < MUCH && hear(machine, &piece) {
+        fed += piece.len();
+    }
+}
+
+/// One reply at its limit of 128 KiB is there at most four times: as it grows, as it is, as the latest, in an event.
+const CLIENT: usize = 1024 * 1024;
+
+#[test]
+fn a_client_holds_one_reply_and_what_the_server_offers() {
+    let beginnings: [&[u8]; 6] = [
+        b"",
+        b"220 mx\r\n",
+        b"220 mx\r\n250-mx\r\n250 AUTH LOGIN CRAM-MD5\r\n",
+        b"220 mx\r\n250 mx\r\n",
+        b"220 mx\r\n250 PIPELINING\r\n250 ok\r\n250 ok\r\n",
+        b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n250 ok\r\n250 ok\r\n354 go\r\n",
+    ];
+    for beginning in beginnings {
+        for filler in FILLERS {
+            let held = most_held(|| {
+                let mut config = client::Config::new("mx.example.org");
+                config.starttls = StartTls::Never;
+                if beginning.ends_with(b"MD5\r\n") {
+                    config.credentials = Some(Credentials::password("tim", "secret"));
+                    config.allowed = Allowed::all().danger_allow_clear_text();
+                }
+                let mut client = Client::new(config).unwrap();
+                client.send(Envelope::new("a@b.example", ["c@d.example"]).unwrap(), Default::default()).unwrap();
+                feed(&mut client, beginning, filler);
+            });
+            assert!(held < CLIENT, "{held} octets, {} then {}", beginning.escape_ascii(), filler.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn a_connection_holds_no_more_than_its_buffers_beside() {
+    for filler in FILLERS {
+        let held = most_held(|| {
+            let config = Config::new("mx.example.org", 25).security(Security::None);
+            let mut connection = Connection::new(config, Route::direct()).unwrap();
+            for _ in 0..200 {
+                let wants = connection.wants(Instant::EPOCH);
+                let (room, written) = (wants.read.len(), wants.write.len());
+                for (to, from) in wants.read.iter_mut().zip(filler.iter().cycle()) {
+                    *to = *from;
+                }
+                connection.sent(written);
+                connection.received(room);
+                while let Ok(Some(_)) = connection.poll(Instant::EPOCH) {}
+            }
+        });
+        assert!(held < CLIENT + 100 * 1024, "{held} octets of {}", filler.escape_ascii());
+    }
+}
+
+#[test]
+fn a_server_holds_one_line_and_what_it_has_to_say() {
+    let beginnings: [&[u8]; 5] = [
+        b"",
+        b"EHLO c\r\n",
+        b"EHLO c\r\nAUTH PLAIN\r\n",
+        b"EHLO c\r\nMAIL FROM:<a@b>\r\n",
+        b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
+    ];
+    let own: [&[u8]; 5] = [b"RCPT TO:<c@d>\r\n", b"NOOP\r\n", b"BDAT 9999999\r\n", b"AUTH ", b"."];
+    for beginning in beginnings {
+        for filler in FILLERS.into_iter().chain(own) {
+            let held = most_held(|| {
+                let config = server::Config::new("mx.example.org").unwrap().danger_allow_clear_text_auth(true);
+                let mut server = Agreeable(Server::new(config.mechanisms(["PLAIN".parse().unwrap()])));
+                feed(&mut server, beginning, filler);
+            });
+            // One piece of content, one line, replies up to 4 KiB, and what the test itself holds.
+            assert!(held < 256 * 1024, "{held} octets, {} then {}", beginning.escape_ascii(), filler.escape_ascii());
+        }
+    }
+}
+
+/// A server whose owner says yes.
+struct Agreeable(Server);
+
+impl Machine for Agreeable {
+    type Event = server::Event;
+    type Error = server::Error;
+
+    fn receive(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<server::Event>, server::Error> {
+        let event = self.0.receive(now, input);
+        while let Some(decision) = self.0.decision() {
+            decision.accept();
+        }
+        if let Some(authentication) = self.0.authentication() {
+            let _ = authentication.begin(&Default::default(), [9; 24]);
+        }
+        if let Some(credentials) = self.0.credentials() {
+            let _ = credentials.answer(smtp_proto::sasl::server::Answer::Refuse);
+        }
+        event
+    }
+
+    fn transmit(&mut self, now: Instant, output: &mut Vec<u8>) -> bool {
+        self.0.transmit(now, output)
+    }
+
+    fn finish(&mut self) -> Result<(), server::Error> {
+        self.0.finish()
+    }
+
+    fn expire(&mut self, now: Instant) -> Result<(), server::Error> {
+        self.0.expire(now)
+    }
+}
+
+#[test]
+fn a_tunnel_holds_one_head() {
+    for url in ["socks4a://p", "socks5h://alice:s3cret@p", "http://alice:s3cret@p"] {
+        let url: ProxyUrl = url.parse().unwrap();
+        let own: [&[u8]; 4] = [b"\x05\x00", b"\x00\x5a", b"x: y\r\n", b"HTTP/1.1 100 x\r\n\r\n"];
+        for beginning in [&b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 407 x\r\nProxy-Authenticate: Basic\r\n"] {
+            for filler in FILLERS.into_iter().chain(own) {
+                let held = most_held(|| {
+                    let target = "mx.example.org:25".parse().unwrap();
+                    feed(&mut url.tunnel(&target, &Options::default()).unwrap(), beginning, filler);
+                });
+                assert!(held < 192 * 1024, "{held} octets of {}", filler.escape_ascii());
+            }
+        }
+    }
+}
