@@ -224,7 +224,9 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::TimedOut { .. } => "try again later, or with a longer --timeout",
         Cause::Closed { .. } => "try again later",
         Cause::Refused(reply) if reply.code().is_transient() => "try again later",
-        Cause::Tls(tls::Error::Certificate(_)) => "--ca adds the authority that signed it; --tls-name names another host",
+        Cause::Tls(tls::Error::Certificate(_)) => {
+            "--ca adds the authority that signed it; --tls-name names another host"
+        }
         Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
             "try again later"
         }

@@ -72,9 +72,8 @@ fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), F
     }
     let mut session = dialed.begin(&config, route)?;
     let opened = session.ready();
-    let look = |session: &runtime::Session| {
-        Some(Session::of(session.connection(), &plan.allowed, plan.credentials.as_ref()))
-    };
+    let look =
+        |session: &runtime::Session| Some(Session::of(session.connection(), &plan.allowed, plan.credentials.as_ref()));
     summary.session = look(&session);
     opened?;
     summary.ready = true;

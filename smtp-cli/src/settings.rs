@@ -229,7 +229,8 @@ fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Conne
     }
     if let Some(own) = own {
         // It must run on a machine without any authorities, too.
-        settings = settings.roots(Roots::OnlyGiven).trust_pem(own.ca.as_bytes()).map_err(|why| Failure::misuse(&why))?;
+        settings =
+            settings.roots(Roots::OnlyGiven).trust_pem(own.ca.as_bytes()).map_err(|why| Failure::misuse(&why))?;
     }
     if let (Some(chain), Some(key)) = (&args.client_cert, &args.client_key) {
         settings = settings.client_certificate(&read(chain)?, &read(key)?).map_err(|why| broken(chain, why))?;

@@ -121,7 +121,9 @@ mod tests {
 
     #[test]
     fn what_is_no_server_is_refused_without_repeating_it() {
-        for text in ["", "smtp://", "http://a:hunter2@b", "a:b:c", "a:0", "a:70000", "[::1", "[x]:25", "smtp://a/path", "a b"] {
+        for text in
+            ["", "smtp://", "http://a:hunter2@b", "a:b:c", "a:0", "a:70000", "[::1", "[x]:25", "smtp://a/path", "a b"]
+        {
             let error = text.parse::<ServerUrl>().unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
         }

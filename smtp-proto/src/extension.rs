@@ -90,6 +90,11 @@ impl Extensions {
         self.offers("PIPELINING")
     }
 
+    /// CHUNKING (RFC 3030): BDAT.
+    pub fn chunking(&self) -> bool {
+        self.offers("CHUNKING")
+    }
+
     /// STARTTLS (RFC 3207).
     pub fn starttls(&self) -> bool {
         self.offers("STARTTLS")

@@ -23,9 +23,8 @@ struct Sink {
 
 /// A transcript on standard error, into a file, or both; `None` where neither is wanted.
 pub(crate) fn transcript(shown: bool, file: Option<&Path>) -> Result<Option<Transcript>, Failure> {
-    let create = |path: &Path| {
-        File::create(path).map_err(|error| Failure::input(format_args!("{}: {error}", path.display())))
-    };
+    let create =
+        |path: &Path| File::create(path).map_err(|error| Failure::input(format_args!("{}: {error}", path.display())));
     let file = file.map(create).transpose()?;
     if !shown && file.is_none() {
         return Ok(None);

@@ -113,8 +113,7 @@ fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempf
         policy.account = Some(Account::new(user, variable_of(variable)?)?);
     }
     if let Some(store) = &args.store {
-        std::fs::create_dir_all(store)
-            .map_err(|error| Failure::input(format_args!("{}: {error}", store.display())))?;
+        std::fs::create_dir_all(store).map_err(|error| Failure::input(format_args!("{}: {error}", store.display())))?;
     }
     policy.store.clone_from(&args.store);
     policy.lmtp = args.lmtp;

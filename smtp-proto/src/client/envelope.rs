@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::require::Require;
 use crate::Misuse;
 use crate::command::{ForwardPath, Parameter, ReversePath};
 
@@ -22,6 +23,7 @@ pub struct Envelope {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) recipients: Vec<(ForwardPath, Vec<Parameter>)>,
     pub(crate) size: Option<u64>,
+    pub(crate) require: Require,
 }
 
 impl Envelope {
@@ -48,7 +50,7 @@ impl Envelope {
         if recipients.is_empty() {
             return Err(Misuse::NoRecipients);
         }
-        Ok(Self { reverse_path, parameters: Vec::new(), recipients, size: None })
+        Ok(Self { reverse_path, parameters: Vec::new(), recipients, size: None, require: Require::Any })
     }
 
     /// Adds a parameter to MAIL, in raw form. Whether the server offers its extension is the caller's business.
@@ -71,6 +73,13 @@ impl Envelope {
     #[must_use]
     pub fn size(mut self, octets: u64) -> Self {
         self.size = Some(octets);
+        self
+    }
+
+    /// How many recipients must be accepted for the message to go out.
+    #[must_use]
+    pub fn require(mut self, require: Require) -> Self {
+        self.require = require;
         self
     }
 

@@ -14,8 +14,10 @@ mod body;
 mod config;
 mod envelope;
 mod event;
+mod framing;
 mod hear;
 mod report;
+mod require;
 mod say;
 mod transaction;
 mod transcript;
@@ -30,11 +32,12 @@ pub use config::{Config, Entropy, StartTls};
 pub use envelope::Envelope;
 pub use event::{CommandId, Event, TransactionId};
 pub use report::{Outcome, Recipient, Report};
+pub use require::Require;
 pub use transcript::{Line, Transcript};
 
-use crate::body::{DotStuffing, LineEndings};
+use crate::body::LineEndings;
 use crate::command::Command;
-use crate::dialogue::Dialogue;
+use crate::dialogue::{Dialogue, Grouping};
 use crate::error::{Cause, Error};
 use crate::extension::Extensions;
 use crate::limits::Limits;
@@ -73,10 +76,26 @@ enum Owed {
     Mail(TransactionId),
     Rcpt(TransactionId, usize),
     Data(TransactionId),
+    /// A chunk that is not the last.
+    Chunk(TransactionId),
+    /// BDAT LAST.
+    Last(TransactionId),
+    /// The final dot.
     Message(TransactionId),
     LoneDot(TransactionId),
     Command(CommandId),
     Quit,
+}
+
+impl Owed {
+    /// The transaction that the reply belongs to.
+    fn transaction(self) -> Option<TransactionId> {
+        match self {
+            Self::Mail(id) | Self::Rcpt(id, _) | Self::Data(id) | Self::Chunk(id) => Some(id),
+            Self::Last(id) | Self::Message(id) | Self::LoneDot(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// What the caller asked for, in order.
@@ -109,11 +128,18 @@ pub struct Client {
     said: usize,
     count: u64,
     quitting: bool,
+    /// How eagerly commands are grouped, as far as the server bears it.
+    grouping: Grouping,
+    /// The server has answered a group with BDAT as it should.
+    proven: bool,
+    /// The latest transaction with BDAT, while nobody knows whether RSET must follow it.
+    doubtful: Option<TransactionId>,
     /// A transaction is open at the server that nobody will complete: RSET before the next.
     must_reset: bool,
     /// A farewell is due, though the session failed: the server deserves a QUIT where it still listens.
     farewell: bool,
-    ended: Option<TransactionId>,
+    /// Messages put out as a whole, and the latest of them.
+    ended: (u64, Option<TransactionId>),
     last: Option<Reply>,
     failure: Option<Error>,
 }
@@ -128,6 +154,7 @@ impl Client {
     pub fn new(config: Config) -> Result<Self, Misuse> {
         config.check()?;
         Ok(Self {
+            grouping: config.grouping,
             config,
             stage: Stage::Begin,
             reader: ReplyReader::new(ReplyLimits::default()),
@@ -143,9 +170,11 @@ impl Client {
             said: 0,
             count: 0,
             quitting: false,
+            proven: false,
+            doubtful: None,
             must_reset: false,
             farewell: false,
-            ended: None,
+            ended: (0, None),
             last: None,
             failure: None,
         })
@@ -176,7 +205,7 @@ impl Client {
             return Err(Misuse::NotOffered { extension: "SMTPUTF8" });
         }
         let id = TransactionId(self.next_number());
-        self.work.push_back(Work::Message(Transaction::new(id, envelope, DotStuffing::new(endings))));
+        self.work.push_back(Work::Message(Transaction::new(id, envelope, endings, self.config.lmtp)));
         Ok(id)
     }
 
@@ -205,6 +234,8 @@ impl Client {
     }
 
     /// The message whose octets may go out now, if one may; they are appended to `output`, up to `room` octets in all.
+    ///
+    /// [Transmit](Machine::transmit) first: the commands before a message may go out with it.
     ///
     /// None goes out while a reply that nothing asked for is coming in: it may refuse the message, and must not be taken for
     /// the answer to a dot said meanwhile.
@@ -245,9 +276,29 @@ impl Client {
         self.authenticated.as_ref()
     }
 
-    /// Flights so far: times the client spoke after listening.
+    /// Flights so far: times the client spoke after it had to listen.
     pub fn flights(&self) -> u64 {
         self.dialogue.flights()
+    }
+
+    /// Commands so far.
+    pub fn commands(&self) -> u64 {
+        self.dialogue.commands()
+    }
+
+    /// How eagerly commands are grouped with this server: what was asked for, as far as it offers what that takes and has
+    /// borne it so far.
+    pub fn grouping(&self) -> Grouping {
+        match self.grouping {
+            _ if !self.extensions.pipelining() => Grouping::OneByOne,
+            Grouping::Flights if !self.extensions.chunking() => Grouping::Groups,
+            level => level,
+        }
+    }
+
+    /// Groups commands more or less eagerly from the next message on.
+    pub fn set_grouping(&mut self, grouping: Grouping) {
+        self.grouping = grouping;
     }
 
     /// After a failure, what became of each message that was under way or waiting, one a call.
@@ -260,7 +311,8 @@ impl Client {
         while let Some(work) = self.work.pop_front() {
             if let Work::Message(mut transaction) = work {
                 if !transaction.is_settled() {
-                    let dot_is_out = transaction.next == Next::Nothing && handed_over(transaction.id);
+                    let all_said = transaction.next == Next::Nothing && !transaction.again;
+                    let dot_is_out = all_said && handed_over(transaction.id);
                     return Some(transaction.cut_short(why, dot_is_out, flights));
                 }
             }
@@ -291,7 +343,7 @@ impl Client {
             return due.phase;
         }
         match (self.stage, self.work.get(self.said)) {
-            (Stage::Ready, Some(Work::Message(Transaction { next: Next::Body, .. }))) => phase::BLOCK,
+            (Stage::Ready, Some(Work::Message(Transaction { next: Next::Body | Next::Last, .. }))) => phase::BLOCK,
             (Stage::Ready, _) => phase::IDLE,
             (Stage::Begin | Stage::Greeting, _) => phase::GREETING,
             (Stage::Ehlo | Stage::Helo, _) => phase::EHLO,
@@ -329,8 +381,8 @@ impl Client {
         self.last.clone()
     }
 
-    /// The latest message whose final dot was put out.
-    pub(crate) fn last_ended(&self) -> Option<TransactionId> {
+    /// How many messages were put out as a whole, and the latest of them.
+    pub(crate) fn last_ended(&self) -> (u64, Option<TransactionId>) {
         self.ended
     }
 

@@ -26,8 +26,10 @@ pub struct Report {
     pub cut_short: Option<Error>,
     /// Octets of the message that were taken from the caller.
     pub octets: u64,
-    /// Flights from MAIL to the final reply: turns the client took at speaking.
+    /// Flights from MAIL to the final reply: times the client spoke after it had to listen.
     pub flights: u64,
+    /// Commands, from MAIL (or a RSET before it) on.
+    pub commands: u64,
 }
 
 /// What became of one recipient.
