@@ -131,6 +131,15 @@ impl Wire {
     ///
     /// Where a message is asked for that is not among these.
     pub fn run_out(&mut self, messages: &[(TransactionId, &[u8])]) {
+        self.run_out_to(messages, |_| false);
+    }
+
+    /// The same, until `done` says so of an event.
+    ///
+    /// # Panics
+    ///
+    /// Where a message is asked for that is not among these.
+    pub fn run_out_to(&mut self, messages: &[(TransactionId, &[u8])], done: impl Fn(&Event) -> bool) {
         let mut rest: Vec<_> = messages.to_vec();
         self.run(
             |mut body| {
@@ -141,7 +150,7 @@ impl Wire {
                     body.end();
                 }
             },
-            |_| false,
+            done,
         );
     }
 

@@ -1,7 +1,8 @@
 //! How messages are sent: grouping and what it costs, chunks, policies, and servers that bear less than they offer.
 
-use smtp_proto::client::{Envelope, Event, Outcome, Report, Require, TransactionId};
-use smtp_proto::{Cause, Config, Grouping, Security, server};
+use smtp_proto::body::LineEndings;
+use smtp_proto::client::{BodyKind, Envelope, Event, Outcome, Report, Require, Ret, TransactionId};
+use smtp_proto::{Cause, Config, Grouping, Misuse, Security, server};
 use tests::dialogue::{Dialogue, describe_report};
 use tests::wire::Wire;
 
@@ -147,6 +148,51 @@ fn lmtp_answers_for_each_recipient() {
             assert!(wire.client.is_clean());
         }
     }
+}
+
+#[test]
+fn octets_go_as_they_are_where_the_server_takes_them() {
+    let message = b"\0\n.\r.\r\n..\xff".repeat(20_000);
+    for grouping in [Grouping::Flights, Grouping::Groups, Grouping::OneByOne] {
+        let server = server_config().with("BINARYMIME").unwrap();
+        let mut wire = wire(config().grouping(grouping), server, 5000);
+        for _ in 0..2 {
+            let id = wire.client.send(envelope(), LineEndings::Exact).unwrap();
+            wire.run_out_to(&[(id, &message)], |event| matches!(event, Event::Sent(_)));
+            assert!(reports(&wire).iter().all(Report::is_accepted), "{grouping:?} {:?}", wire.failure);
+        }
+        assert!(wire.arrived.iter().all(|one| one.content == message), "{grouping:?}");
+    }
+}
+
+#[test]
+fn what_the_server_cannot_carry_is_refused_before_mail() {
+    let server = || server_config().without("8BITMIME").without("SMTPUTF8");
+    let eight = || envelope().body(BodyKind::EightBitMime);
+    let mut ready = wire(config(), server(), 1000);
+    let before = ready.from_client.len();
+    for (envelope, endings, extension) in [
+        (eight(), LineEndings::Canonical, "8BITMIME"),
+        (envelope().smtputf8(), LineEndings::Canonical, "SMTPUTF8"),
+        (envelope(), LineEndings::Exact, "BINARYMIME"),
+        (envelope().ret(Ret::Full), LineEndings::Canonical, "DSN"),
+    ] {
+        assert_eq!(ready.client.send(envelope, endings), Err(Misuse::NotOffered { extension }));
+    }
+    let large = ready.client.send(envelope().size(u64::MAX), LineEndings::Canonical);
+    assert!(matches!(large, Err(Misuse::TooLarge { octets: u64::MAX, .. })), "{large:?}");
+    assert!(ready.client.is_clean() && ready.client.wants(ready.now).write.is_empty());
+    assert_eq!(ready.from_client.len(), before);
+    // Queued before anybody knew what the server offers, it is told as soon as that is known.
+    let mut early = Wire::new(config(), server(), None, false, 1000);
+    let one = early.client.send(eight(), LineEndings::Canonical).unwrap();
+    let other = early.client.send(envelope(), LineEndings::Canonical).unwrap();
+    early.client.quit().unwrap();
+    early.run_out(&[(one, b"one\r\n"), (other, b"other\r\n")]);
+    let reports = reports(&early);
+    assert_eq!(reports[0].misuse, Some(Misuse::NotOffered { extension: "8BITMIME" }));
+    assert_eq!(describe_report(&reports[0]), "not sent, not sent, not sent");
+    assert!(reports[1].is_accepted() && early.arrived.len() == 1);
 }
 
 const OPEN: &str = "

@@ -14,6 +14,7 @@ mod body;
 mod config;
 mod envelope;
 mod event;
+mod extended;
 mod framing;
 mod hear;
 mod report;
@@ -31,6 +32,7 @@ pub use body::Body;
 pub use config::{Config, Entropy, StartTls};
 pub use envelope::Envelope;
 pub use event::{CommandId, Event, TransactionId};
+pub use extended::{BodyKind, DeliverBy, Notify, Ret};
 pub use report::{Outcome, Recipient, Report};
 pub use require::Require;
 pub use transcript::{Line, Transcript};
@@ -127,6 +129,8 @@ pub struct Client {
     /// Work whose last word is out, at the front of `work`.
     said: usize,
     count: u64,
+    /// Messages that were queued before it was known what the server offers.
+    unchecked: usize,
     quitting: bool,
     /// How eagerly commands are grouped, as far as the server bears it.
     grouping: Grouping,
@@ -169,6 +173,7 @@ impl Client {
             work: VecDeque::new(),
             said: 0,
             count: 0,
+            unchecked: 0,
             quitting: false,
             proven: false,
             doubtful: None,
@@ -197,12 +202,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Misuse::NotOpen`] after QUIT or a failure; [`Misuse::NotOffered`] where an address needs SMTPUTF8 and the server,
-    /// being ready, does not offer it.
+    /// [`Misuse::NotOpen`] after QUIT or a failure; [`Misuse::NotOffered`] where the message needs an extension that the server
+    /// does not offer, [`Misuse::TooLarge`] and [`Misuse::TooManyRecipients`] where it exceeds a limit that the server states.
+    /// Before the session is ready that cannot be known: [`Report::misuse`] tells it then.
     pub fn send(&mut self, envelope: Envelope, endings: LineEndings) -> Result<TransactionId, Misuse> {
         self.check_open()?;
-        if self.is_ready() && envelope.is_international() && !self.extensions.smtputf8() {
-            return Err(Misuse::NotOffered { extension: "SMTPUTF8" });
+        if self.is_ready() {
+            envelope.check(&self.extensions, endings)?;
+        } else {
+            self.unchecked += 1;
         }
         let id = TransactionId(self.next_number());
         self.work.push_back(Work::Message(Transaction::new(id, envelope, endings, self.config.lmtp)));
@@ -325,6 +333,22 @@ impl Client {
         self.failure.get_or_insert(error).clone()
     }
 
+    /// Being ready, refuses the messages queued before that need what is not offered; one a call.
+    fn check_queued(&mut self) -> Option<Report> {
+        if self.unchecked == 0 || self.stage != Stage::Ready {
+            return None;
+        }
+        let mut messages = self.work.iter_mut().filter_map(|work| match work {
+            Work::Message(transaction) if !transaction.is_settled() => Some(transaction),
+            _ => None,
+        });
+        let report = messages.find_map(|transaction| transaction.check(&self.extensions));
+        if report.is_none() {
+            self.unchecked = 0;
+        }
+        report
+    }
+
     fn check_open(&self) -> Result<(), Misuse> {
         if self.quitting || self.failure.is_some() || self.stage == Stage::Closed {
             return Err(Misuse::NotOpen);
@@ -428,6 +452,9 @@ impl Machine for Client {
             }
             if self.stage == Stage::Closed {
                 return Ok(None);
+            }
+            if let Some(report) = self.check_queued() {
+                return Ok(Some(Event::Sent(report)));
             }
             let reply = match self.reader.receive(input) {
                 Ok(Some(reply)) => reply,

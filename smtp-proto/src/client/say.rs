@@ -106,6 +106,8 @@ impl Client {
         let id = transaction.id;
         let start = output.len();
         let (owed, phase, limit, next) = match transaction.next {
+            // Its owner is told first.
+            Next::Mail if self.unchecked > 0 && !transaction.is_offered(&self.extensions) => return false,
             Next::Mail if self.must_reset || self.doubtful.is_some() => {
                 output.extend_from_slice(b"RSET\r\n");
                 self.must_reset = false;

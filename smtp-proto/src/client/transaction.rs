@@ -15,6 +15,7 @@ use proxy_proto::Instant;
 use super::Owed;
 use super::envelope::Envelope;
 use super::event::{Event, TransactionId};
+use super::extended::BodyKind;
 use super::framing::Framing;
 use super::report::{Outcome, Recipient, Report};
 use crate::body::LineEndings;
@@ -153,7 +154,20 @@ impl Transaction {
     }
 
     fn is_binary(&self) -> bool {
-        self.endings == LineEndings::Exact
+        self.envelope.is_binary(self.endings)
+    }
+
+    /// Whether the server offers what the message needs.
+    pub(super) fn is_offered(&self, offered: &Extensions) -> bool {
+        self.envelope.check(offered, self.endings).is_ok()
+    }
+
+    /// The server turns out not to offer what the message needs; nothing was said of it.
+    pub(super) fn check(&mut self, offered: &Extensions) -> Option<Report> {
+        let misuse = self.envelope.check(offered, self.endings).err()?;
+        self.next = Next::Nothing;
+        let report = self.report(Outcome::NotSent, None, None, 0);
+        Some(Report { misuse: Some(misuse), ..report })
     }
 
     /// What comes behind the last RCPT.
@@ -230,10 +244,15 @@ impl Transaction {
         if let Some(size) = self.envelope.size.filter(|_| extensions.offers("SIZE")) {
             output.extend_from_slice(alloc::format!(" SIZE={size}").as_bytes());
         }
+        if self.is_binary() {
+            output.extend_from_slice(b" BODY=BINARYMIME");
+        } else if self.envelope.body == BodyKind::EightBitMime {
+            output.extend_from_slice(b" BODY=8BITMIME");
+        }
         if self.envelope.is_international() {
             output.extend_from_slice(b" SMTPUTF8");
         }
-        for parameter in &self.envelope.parameters {
+        for (_, parameter) in &self.envelope.parameters {
             parameter.encode(output);
         }
         output.extend_from_slice(b"\r\n");
@@ -245,7 +264,7 @@ impl Transaction {
         output.extend_from_slice(b"RCPT TO:<");
         output.extend_from_slice(path.as_str().as_bytes());
         output.push(b'>');
-        for parameter in parameters {
+        for (_, parameter) in parameters {
             parameter.encode(output);
         }
         output.extend_from_slice(b"\r\n");
@@ -400,6 +419,7 @@ impl Transaction {
             recipients: recipients.collect(),
             reply,
             cut_short,
+            misuse: None,
             octets: self.octets,
             flights: if self.began.is_some() { flights - self.flights_before } else { 0 },
             commands: self.commands,
