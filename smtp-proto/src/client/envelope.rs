@@ -9,6 +9,9 @@ use crate::body::LineEndings;
 use crate::command::{ForwardPath, Parameter, ReversePath};
 use crate::extension::Extensions;
 
+/// A parameter, with the extension that the server must offer for it, where that is known.
+pub(crate) type Given = (Option<&'static str>, Parameter);
+
 /// A message's envelope, with the parameters of MAIL and RCPT in raw form.
 ///
 /// ```
@@ -23,9 +26,8 @@ use crate::extension::Extensions;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Envelope {
     pub(crate) reverse_path: ReversePath,
-    /// Each with the extension that the server must offer for it, where that is known.
-    pub(crate) parameters: Vec<(Option<&'static str>, Parameter)>,
-    pub(crate) recipients: Vec<(ForwardPath, Vec<(Option<&'static str>, Parameter)>)>,
+    pub(crate) parameters: Vec<Given>,
+    pub(crate) recipients: Vec<(ForwardPath, Vec<Given>)>,
     pub(crate) size: Option<u64>,
     pub(crate) body: BodyKind,
     pub(crate) smtputf8: bool,

@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Given};
 use crate::Misuse;
 use crate::command::{Parameter, ReversePath, xtext};
 
@@ -218,7 +218,7 @@ impl Envelope {
     }
 }
 
-fn put(parameters: &mut Vec<(Option<&'static str>, Parameter)>, extension: &'static str, parameter: Parameter) {
+fn put(parameters: &mut Vec<Given>, extension: &'static str, parameter: Parameter) {
     parameters.retain(|(by, one)| by.is_none() || one.keyword() != parameter.keyword());
     parameters.push((Some(extension), parameter));
 }
