@@ -130,9 +130,7 @@ impl<S: Transport> Drive<S> {
         let Some(at) = sources.iter().position(|source| Some(source.id) == id) else { return nobody };
         let source = &mut sources[at];
         if source.failed.is_none() {
-            if let Err(misuse) = body.write(&mut source.chunk) {
-                source.failed = Some(misuse.into());
-            }
+            source.failed = body.write(&mut source.chunk).err().map(Error::from);
         }
         if source.failed.is_some() {
             body.abandon();
@@ -211,7 +209,8 @@ impl<S: Transport> Drive<S> {
             if write.is_empty() {
                 let ready = self.stream.wait(Ready { read: true, write: false }, Some(left))?;
                 if ready.read {
-                    match self.stream.read(&mut [0; 512]) {
+                    let answer = self.stream.read(&mut [0; 512]);
+                    match answer {
                         Ok(_) => return Ok(()),
                         Err(error) => later(error)?,
                     }

@@ -3,6 +3,8 @@
 //! The rules of this file: only what can be seen in one option alone is checked here; what options mean together is judged
 //! in `settings`.
 
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls, reason = "these comments are the help, and show URLs")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use smtp_proto::sasl::MechanismName;
 use smtp_proto::tls::Version;
 
 use crate::duration;
+use crate::url::Hint;
 
 /// Sends mail, and serves as a test server.
 #[derive(Parser)]
@@ -63,6 +66,10 @@ pub(crate) struct SendArgs {
     /// the host
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
+    /// Go through a proxy: socks4, socks4a, socks5, socks5h, http or https://[USER:PASSWORD@]HOST[:PORT]; several times for a
+    /// chain, the nearest first. By default what ALL_PROXY and NO_PROXY say; "none" goes without. Where the server is the command's own, the host "embedded" is a proxy of its own, too
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Vec<String>,
     /// Who sends, as the envelope has it; "" is the null path. By default the user, if that is an address
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) from: Option<String>,
@@ -141,6 +148,10 @@ pub(crate) struct SendArgs {
     /// How long one address may take to connect to
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
     pub(crate) connect_timeout: Option<Duration>,
+
+    /// What an earlier run has found, as its report says: ADDRESS:PORT/none, /starttls or /implicit
+    #[arg(long, value_name = "ADDRESS:PORT/SECURITY", conflicts_with = "security", help_heading = "Time")]
+    pub(crate) hint: Option<Hint>,
 
     /// Ignore these extensions though the server offers them
     #[arg(long, value_name = "EXT,..", value_delimiter = ',', help_heading = "Sending")]

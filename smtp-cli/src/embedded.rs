@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use smtp_proto::Secret;
 use smtp_tokio::serve::serve;
 use tokio::sync::oneshot;
 
@@ -15,7 +16,7 @@ use crate::certificate::ThrowAway;
 use crate::failure::Failure;
 use crate::serve::policy::{Policy, Tls};
 use crate::serve::{Account, Arrived, session};
-use crate::settings::Own;
+use crate::settings::{self, Own};
 
 const USER: &str = "alice@example.org";
 
@@ -37,16 +38,18 @@ impl Embedded {
         let port = listener.local_addr().map_err(unusable)?.port();
         let broken = |error| Failure::usage(format_args!("no certificate could be made: {error}"));
         let certificate = ThrowAway::new(vec!["localhost".into(), "127.0.0.1".into()]).map_err(broken)?;
-        let mut random = [0; 12];
-        getrandom::fill(&mut random).map_err(|error| Failure::usage(format_args!("no randomness: {error}")))?;
-        let password: String = random.iter().map(|octet| format!("{octet:02x}")).collect();
+        // Who brings a user and a secret logs in with these.
+        let (user, password) = match (&args.user, settings::secret(args)?) {
+            (Some(user), Some(secret)) => (user.clone(), secret),
+            _ => (USER.into(), random_password()?),
+        };
         let mut policy = Policy::new("127.0.0.1");
         if args.security != Some(SecurityArg::None) {
             let implicit = args.security == Some(SecurityArg::Implicit);
             let kind = if implicit { Tls::Implicit } else { Tls::StartTls };
             policy = policy.tls(kind, certificate.chain.as_bytes(), certificate.key.as_bytes())?;
         }
-        policy.account = Some(Account::new(USER, password.as_str())?);
+        policy.account = Some(Account::new(&user, password.clone())?);
         let arrived = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unusable)?;
@@ -63,7 +66,7 @@ impl Embedded {
                 .await;
             });
         });
-        let own = Own { port, user: USER.into(), password: password.into(), ca: certificate.ca };
+        let own = Own { port, user, password, ca: certificate.ca };
         Ok(Self { own, arrived, stop, thread })
     }
 
@@ -79,6 +82,12 @@ impl Embedded {
         let _ = self.thread.join();
         self.arrived.lock().map(|mut arrived| std::mem::take(&mut *arrived)).unwrap_or_default()
     }
+}
+
+fn random_password() -> Result<Secret, Failure> {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).map_err(|error| Failure::usage(format_args!("no randomness: {error}")))?;
+    Ok(random.iter().map(|octet| format!("{octet:02x}")).collect::<String>().into())
 }
 
 fn keep(kept: &Mutex<Vec<u8>>, mail: &Arrived) {

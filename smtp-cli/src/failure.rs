@@ -7,8 +7,9 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use proxy_proto::ProxyUrl;
 use serde::Serialize;
-use smtp_proto::client::{Outcome, Report};
+use smtp_proto::client::{Outcome, Recipient, Report};
 use smtp_proto::reply::Reply;
 use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, tls};
 
@@ -109,12 +110,25 @@ impl Failure {
             .advise("check host and port; a firewall may be in the way")
     }
 
+    /// The same failure, where what could not be connected to is the nearest proxy.
+    pub(crate) fn towards(mut self, nearest: Option<&ProxyUrl>) -> Self {
+        if self.kind == Kind::Connect {
+            self.hop = nearest.map(|url| Hop::new(1, url));
+        }
+        self
+    }
+
     /// The session failed.
     pub(crate) fn session(error: &smtp_proto::Error, source: Option<&io::Error>) -> Self {
         let (kind, status) = weigh(&error.cause);
+        let cause = match &error.cause {
+            // Hop and phase are told apart from it.
+            Cause::Tunnel(tunnel) => tunnel.kind().to_string(),
+            cause => cause.to_string(),
+        };
         let mut failure = match source {
-            None => Self::new(kind, status, &error.cause),
-            Some(source) => Self::new(kind, status, format_args!("{} ({source})", error.cause)),
+            None => Self::new(kind, status, cause),
+            Some(source) => Self::new(kind, status, format_args!("{cause} ({source})")),
         };
         failure.phase = Some(error.phase.name());
         failure.hop.clone_from(&error.hop);
@@ -143,32 +157,37 @@ impl Failure {
         let unknown = find(&|outcome| matches!(outcome, Outcome::Unknown));
         let later = find(&|outcome| matches!(outcome, Outcome::Refused(reply) if !refused(reply)));
         let cut_short = report.cut_short.as_ref().map(|error| Self::session(error, None));
-        match (bad, unknown, later, cut_short) {
-            (None, Some(_), _, Some(cut_short)) => Some(Self {
+        let unsettled = || cut_short.unwrap_or_else(|| Self::new(Kind::Closed, status::LATER, "not sent"));
+        match (bad, unknown, later) {
+            (Some(one), ..) => Some(Self::refused(report, one)),
+            (None, Some(_), _) => Some(Self {
                 status: status::UNKNOWN,
                 advice: Some("it may have been delivered: find out before it is sent again"),
-                ..cut_short
+                ..unsettled()
             }),
-            (None, _, None, cut_short) => cut_short,
-            (Some(one), ..) | (None, _, Some(one), _) => {
-                let Outcome::Refused(reply) = &one.outcome else { return None };
-                let status = if refused(reply) { status::REFUSED } else { status::LATER };
-                let own = one.rcpt.as_ref().is_some_and(|rcpt| !rcpt.code().is_positive());
-                let failure = if own {
-                    Self::new(Kind::Refused, status, format_args!("{}: {reply}", one.path.as_str()))
-                } else {
-                    Self::new(Kind::Refused, status, reply)
-                };
-                let failure = failure.at(match &one.rcpt {
-                    Some(_) if own => phase::RCPT,
-                    // Refused before RCPT was answered: that was MAIL. Without an octet of the message, DATA.
-                    None => phase::MAIL,
-                    Some(_) if report.octets == 0 => phase::DATA,
-                    Some(_) => phase::MESSAGE,
-                });
-                Some(if status == status::LATER { failure.advise("try again later") } else { failure })
-            }
+            (None, None, Some(one)) => Some(Self::refused(report, one)),
+            (None, None, None) if report.is_accepted() => None,
+            (None, None, None) => Some(unsettled()),
         }
+    }
+
+    /// Why this recipient does not have the message: the reply says so.
+    fn refused(report: &Report, one: &Recipient) -> Self {
+        let Outcome::Refused(reply) = &one.outcome else { return Self::new(Kind::Refused, status::LATER, "refused") };
+        let own = one.rcpt.as_ref().is_some_and(|rcpt| !rcpt.code().is_positive());
+        let failure = if own {
+            Self::new(Kind::Refused, refusal(reply), format_args!("{}: {reply}", one.path.as_str()))
+        } else {
+            Self::new(Kind::Refused, refusal(reply), reply)
+        };
+        let failure = failure.at(match &one.rcpt {
+            Some(_) if own => phase::RCPT,
+            // Refused before RCPT was answered: that was MAIL. Without an octet of the message, DATA.
+            None => phase::MAIL,
+            Some(_) if report.octets == 0 => phase::DATA,
+            Some(_) => phase::MESSAGE,
+        });
+        if reply.code().is_transient() { failure.advise("try again later") } else { failure }
     }
 }
 
@@ -209,7 +228,10 @@ fn weigh(cause: &Cause) -> (Kind, u8) {
             (Kind::Auth, status::LATER)
         }
         Cause::Authentication(_) => (Kind::Auth, status::AUTH),
-        Cause::Tunnel(_) => (Kind::Proxy, status::CONNECT),
+        Cause::Tunnel(tunnel) => match tunnel.kind() {
+            proxy_proto::Kind::TimedOut => (Kind::Timeout, status::LATER),
+            _ => (Kind::Proxy, status::CONNECT),
+        },
         Cause::TimedOut { .. } => (Kind::Timeout, status::LATER),
         // Closed, given up, and whatever else leaves the message unsent.
         _ => (Kind::Closed, status::LATER),
@@ -223,6 +245,7 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::TimedOut { .. } if error.phase == phase::GREETING => {
             "a port of implicit TLS says nothing by itself: try --security implicit"
         }
+        Cause::Tunnel(tunnel) => return proxy_advice(tunnel.kind()),
         Cause::TimedOut { .. } => "try again later, or with a longer --timeout",
         Cause::Closed { .. } => "try again later",
         Cause::Refused(reply) if reply.code().is_transient() => "try again later",
@@ -238,6 +261,18 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         }
         Cause::Authentication(AuthenticationError::Selection(Selection::NothingInCommon { .. })) => {
             "allow another mechanism with --auth"
+        }
+        _ => return None,
+    })
+}
+
+fn proxy_advice(kind: &proxy_proto::Kind) -> Option<&'static str> {
+    use proxy_proto::Kind;
+    Some(match kind {
+        Kind::TimedOut => "is this the proxy's port? try again later, or with a longer --timeout",
+        Kind::EndOfStream | Kind::Speaks(_) => "check the scheme and the port of the proxy",
+        Kind::CredentialsRefused | Kind::CredentialsRequired { .. } | Kind::Redial(_) | Kind::NoCommonMethod => {
+            "check user name and password of the proxy"
         }
         _ => return None,
     })

@@ -9,7 +9,6 @@ use std::time::Instant;
 use crate::args::SendArgs;
 use crate::embedded::Embedded;
 use crate::failure::Failure;
-use crate::message::Message;
 use crate::output::progress::Progress;
 use crate::output::transcript::transcript;
 use crate::output::{Sent, Server, Session, Summary, human, json};
@@ -62,20 +61,28 @@ fn go(args: &SendArgs, summary: &mut Summary, arrived: &mut Option<Vec<u8>>) -> 
 }
 
 fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), Failure> {
-    let (dialed, route) = Dialed::dial(args.runtime, &plan.config)?;
     let mut config = plan.config.clone();
-    if let Ok((peer, local)) = dialed.addresses() {
-        summary.server = Some(Server { host: plan.host.clone(), port: plan.port, address: Some(peer) });
-        if plan.helo.is_none() {
-            config = config.helo(literal(local));
-        }
-    }
-    let mut session = dialed.begin(&config, route)?;
-    let opened = session.ready();
+    summary.route = config.proxies().map(ToString::to_string).collect();
     let look =
         |session: &runtime::Session| Some(Session::of(session.connection(), &plan.allowed, plan.credentials.as_ref()));
-    summary.session = look(&session);
-    opened?;
+    let mut session = loop {
+        let dialed = Dialed::dial(args.runtime, &config);
+        let (dialed, route) = dialed.map_err(|failure| failure.towards(config.proxies().next()))?;
+        if let Ok((peer, local)) = dialed.addresses() {
+            // Behind a proxy, whose address it is that the server has is the proxy's secret.
+            let address = Some(peer).filter(|_| summary.route.is_empty());
+            summary.server = Some(Server { host: plan.host.clone(), port: plan.port, address });
+            if plan.helo.is_none() {
+                config = config.helo(literal(local));
+            }
+        }
+        let mut session = dialed.begin(&config, route)?;
+        let opened = session.ready();
+        summary.session = look(&session);
+        let Err(failure) = opened else { break session };
+        // A proxy that asks for credentials and closes is answered on a new connection, once.
+        config = session.connection().failure().and_then(|error| config.answering(error)).ok_or(failure)?;
+    };
     summary.ready = true;
     let mut usable = true;
     match &plan.mail {
@@ -107,8 +114,8 @@ fn send_all(
             summary.messages.push(not_sent(None));
             continue;
         }
-        let wanted = !args.quiet && !args.json && !args.transcript;
-        let sent = session.send(&envelope, message, &progress(message, wanted));
+        let wanted = !args.quiet && !args.json && !args.transcript && args.server.is_some();
+        let sent = session.send(&envelope, message, &Progress::new(message.octets(), wanted));
         match sent {
             Ok(report) => {
                 usable = report.cut_short.is_none();
@@ -124,10 +131,6 @@ fn send_all(
         summary.sending = Some(began.elapsed());
     }
     Ok(usable)
-}
-
-fn progress(message: &Message, wanted: bool) -> Progress {
-    Progress::new(message.octets(), wanted)
 }
 
 /// The own address as EHLO wants it, where there is no name (RFC 5321 section 4.1.3).

@@ -7,6 +7,7 @@ use std::env;
 use std::fs;
 use std::path::Path;
 
+use proxy_proto::ProxyUrl;
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Transcript};
 use smtp_proto::command::{ForwardPath, ReversePath};
@@ -17,6 +18,7 @@ use smtp_proto::{Config, Limits, Secret, Security};
 use crate::args::{LineEndingsArg, SecurityArg, SendArgs};
 use crate::failure::Failure;
 use crate::message::Message;
+use crate::proxy;
 use crate::url::ServerUrl;
 
 /// A server of the command's own, which brings what the options leave open.
@@ -81,6 +83,9 @@ pub(crate) fn server(args: &SendArgs, own: Option<&Own>) -> Result<ServerUrl, Fa
         },
         (None, None) => return Err(Failure::usage("--server is needed")),
     };
+    if let Some(hint) = &args.hint {
+        (url.port, url.security) = (hint.port, hint.security);
+    }
     if let Some(security) = args.security {
         url.security = match security {
             SecurityArg::Auto => Security::Auto,
@@ -116,6 +121,9 @@ impl Plan {
                 LineEndingsArg::Canonical => LineEndings::Canonical,
                 LineEndingsArg::Strict => LineEndings::Strict,
             });
+        if let Some(hint) = &args.hint {
+            config = config.address(&hint.host);
+        }
         for keyword in &args.without {
             config = config.without(keyword);
         }
@@ -128,7 +136,8 @@ impl Plan {
         if let Some(helo) = &args.helo {
             config = config.helo(helo);
         }
-        if url.security != Security::None {
+        config = proxy::through(config, args, own.is_some())?;
+        if url.security != Security::None || config.proxies().any(ProxyUrl::needs_tls) {
             config = config.tls(tls(args, &url, own)?);
         }
         if let Some(name) = &args.tls_name {
@@ -172,8 +181,8 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
     } else if alone(MechanismName::Anonymous) {
         Some(Credentials::anonymous(user.clone().unwrap_or_default()))
     } else {
-        // A user of the options' own does not go with the URL's password.
-        let of_url = url.password.clone().filter(|_| args.user.is_none());
+        // A user of the options' own does not go with the URL's password, unless it is the same.
+        let of_url = url.password.clone().filter(|_| user == url.user);
         match (&user, given.or(of_url)) {
             (Some(user), Some(password)) => Some(Credentials::password(user, password)),
             (Some(_), None) => {
@@ -186,6 +195,14 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
         }
     };
     Ok((credentials, user))
+}
+
+/// The password or the token, where one is given.
+pub(crate) fn secret(args: &SendArgs) -> Result<Option<Secret>, Failure> {
+    match &args.token_env {
+        Some(variable) => Ok(Some(Secret::from(variable_of(variable)?))),
+        None => password(args),
+    }
 }
 
 fn password(args: &SendArgs) -> Result<Option<Secret>, Failure> {
@@ -251,6 +268,7 @@ fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failur
     let from = match (&args.from, user) {
         (Some(from), _) => from.clone(),
         (None, Some(user)) if user.contains('@') => user,
+        (None, _) if own => "alice@example.org".into(),
         _ => return Err(Failure::usage("--from is needed (\"\" is the null path)")),
     };
     let to = match &args.to[..] {

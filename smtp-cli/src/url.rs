@@ -50,6 +50,31 @@ impl FromStr for ServerUrl {
     }
 }
 
+/// What an earlier session has found: `192.0.2.1:465/implicit`.
+#[derive(Clone, Debug)]
+pub(crate) struct Hint {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) security: Security,
+}
+
+impl FromStr for Hint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = "a hint looks like 192.0.2.1:465/implicit, with none, starttls or implicit";
+        let (place, security) = text.rsplit_once('/').ok_or(form)?;
+        let (host, port) = host_and_port(place)?;
+        let security = match security {
+            "none" => Security::None,
+            "starttls" => Security::StartTls,
+            "implicit" => Security::Implicit,
+            _ => return Err(form.into()),
+        };
+        Ok(Self { host: host.into(), port: port.ok_or(form)?, security })
+    }
+}
+
 fn decode(text: &str) -> Result<String, String> {
     Ok(percent_decode_str(text).decode_utf8().map_err(|_| "the user name is not UTF-8")?.into_owned())
 }
@@ -126,6 +151,15 @@ mod tests {
         {
             let error = text.parse::<ServerUrl>().unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_hint_says_where_and_how() {
+        let hint: Hint = "[2001:db8::1]:465/implicit".parse().unwrap();
+        assert_eq!((hint.host.as_str(), hint.port, hint.security), ("2001:db8::1", 465, Security::Implicit));
+        for text in ["192.0.2.1:465", "192.0.2.1/none", "192.0.2.1:465/tls", ":1/none/"] {
+            assert!(text.parse::<Hint>().is_err(), "{text}");
         }
     }
 }

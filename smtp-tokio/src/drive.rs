@@ -137,9 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         let id = body.transaction();
         let Some(source) = sources.iter_mut().find(|source| Some(source.id) == id) else { return Fed::Enough };
         if source.failed.is_none() {
-            if let Err(misuse) = body.write(&mut source.chunk) {
-                source.failed = Some(misuse.into());
-            }
+            source.failed = body.write(&mut source.chunk).err().map(Error::from);
         }
         if source.failed.is_some() {
             body.abandon();
@@ -160,6 +158,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         let stream = &mut self.stream;
         let flush = self.unflushed && write.is_empty();
         let first = poll_fn(|cx| {
+            // Reading comes first: a refusal must be heard though there is always room to write.
+            if !read.is_empty() {
+                let mut buffer = ReadBuf::new(&mut *read);
+                if let Poll::Ready(result) = Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                    return Poll::Ready(Did::Read(result.map(|()| buffer.filled().len())));
+                }
+            }
             if let Some(source) = hungry {
                 source.chunk.resize(CHUNK, 0);
                 let mut buffer = ReadBuf::new(&mut source.chunk);
@@ -168,13 +173,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                 source.chunk.truncate(n);
                 if let Poll::Ready(result) = fetched {
                     return Poll::Ready(Did::Fetched(result.map(|()| n)));
-                }
-            }
-            // Heard first: what was refused need not be written.
-            if !read.is_empty() {
-                let mut buffer = ReadBuf::new(&mut *read);
-                if let Poll::Ready(result) = Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-                    return Poll::Ready(Did::Read(result.map(|()| buffer.filled().len())));
                 }
             }
             if !write.is_empty() {
@@ -211,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                 stream.write_all(write).await?;
                 stream.flush().await?;
                 if hear {
-                    stream.read(&mut [0; 512]).await?;
+                    let _answer = stream.read(&mut [0; 512]).await?;
                 }
             }
             stream.shutdown().await

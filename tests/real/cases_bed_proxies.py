@@ -78,11 +78,12 @@ def _(context: Context):
 @group.once("TLS to a proxy: another root, another name, no TLS")
 def _(context: Context):
     proxies, postfix = context.bed.proxies, context.bed.postfix.port["clear"]
-    for route, root, words in [([proxies.url("https", "tls")], context.bed.ca.other, "unable to get local issuer"),
-                               ([proxies.url("https", "misnamed", "127.0.0.2")], context.bed.ca.root, "IP address mismatch"),
-                               ([url("https", postfix)], context.bed.ca.root, "wrong version number")]:
+    root, other = context.bed.ca.root, context.bed.ca.other
+    for given, trusted, words in [(proxies.url("https", "tls"), other, "unable to get local issuer"),
+                                  (proxies.url("https", "misnamed", "127.0.0.2"), root, "IP address mismatch"),
+                                  (url("https", postfix), root, "wrong version number")]:
         try:
-            tunnel.through(route, "127.0.0.1", postfix, root)
+            tunnel.through([given], "127.0.0.1", postfix, trusted)
             raise AssertionError("accepted")
         except tunnel.Refused as refused:
             assert words in refused.args[1], refused.args[1]
@@ -102,7 +103,8 @@ for scheme in ("socks4", "socks4a", "socks5", "socks5h", "http"):
 @group.once("scripted proxy: the greeting glued to the reply")
 def _(context: Context):
     for scheme in ("socks4a", "socks5h", "http", "https"):
-        with Server(relay.ahead(scheme, Peer.stall, greeting=b"220 mail.example.org glued\r\n"), context.bed.ca) as server:
+        talk = relay.ahead(scheme, Peer.stall, greeting=b"220 mail.example.org glued\r\n")
+        with Server(talk, context.bed.ca) as server:
             greets(context, [url(scheme, server.port)], port=25)
 
 

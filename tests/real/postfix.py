@@ -27,7 +27,7 @@ myhostname = mail.example.org
 mydestination =
 mynetworks =
 inet_interfaces = loopback-only
-inet_protocols = ipv4
+inet_protocols = {protocols}
 smtpd_peername_lookup = no
 alias_maps =
 alias_database =
@@ -126,13 +126,15 @@ class Postfix:
             (folder / part).mkdir(mode=0o700)
             subprocess.run(["chown", owner, str(folder / part)], check=True)
         self.port = dict(zip(SERVICES, ports.free(len(SERVICES))))
+        # At both addresses, where there are two: proxies take the first that a name leads to.
+        hosts = ["127.0.0.1"] + ["[::1]"] * ports.ipv6()
         (self.etc / "main.cf").write_text(
-            MAIN.format(folder=folder, ca=ca, sasl=sasl.socket)
+            MAIN.format(folder=folder, ca=ca, sasl=sasl.socket, protocols=", ".join(["ipv4", "ipv6"][:len(hosts)]))
             + f"smtpd_tls_CAfile = {ca.root}\n")
         (self.etc / "master.cf").write_text(MASTER + "".join(
-            f"127.0.0.1:{self.port[name]} inet n - n - - smtpd"
+            f"{host}:{self.port[name]} inet n - n - - smtpd"
             + "".join(f"\n  -o {key}={value}" for key, value in options.items()) + "\n"
-            for name, options in SERVICES.items()))
+            for name, options in SERVICES.items() for host in hosts))
         names = ["alice", *(f"to-{n}" for n in range(MAILBOXES))]
         (self.etc / "mailboxes").write_text("".join(f"{name}@example.org {name}/\n" for name in names))
         (self.etc / "recipients").write_text("later@example.org 451 4.2.0 come again\n")

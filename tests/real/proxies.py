@@ -103,7 +103,8 @@ class Proxies:
         return url(scheme, self.port[name], login, host)
 
     def logs(self) -> str:
-        return "\n".join(f"{path.name}:\n{path.read_text(errors='replace')}" for path in sorted(self.folder.glob("*.log")))
+        files = sorted(self.folder.glob("*.log"))
+        return "\n".join(f"{file.name}:\n{file.read_text(errors='replace')}" for file in files)
 
     def _run(self, name: str, *args, **how) -> subprocess.Popen:
         """A daemon in the foreground, ended with all its children at the end."""

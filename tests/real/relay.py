@@ -39,7 +39,7 @@ def _until_nul(peer: Peer) -> str:
     return octets.decode()
 
 
-def socks4(peer: Peer, say=whole, behind: bytes = b"", login=None) -> Asked:
+def socks4(peer: Peer, say=whole, behind: bytes = b"", login=None, code: int = 90) -> Asked:
     """SOCKS4 and 4a; `behind` goes out glued to the reply."""
     version, command, port, address = struct.unpack(">BBH4s", peer.exactly(8))
     assert (version, command) == (4, 1), f"no SOCKS4 request: {version} {command}"
@@ -47,11 +47,12 @@ def socks4(peer: Peer, say=whole, behind: bytes = b"", login=None) -> Asked:
     named = address[:3] == b"\0\0\0" and address[3:] != b"\0"
     asked = Asked("name", _until_nul(peer), port) if named else Asked("address", socket.inet_ntoa(address), port)
     asked.login = (user, "") if user else None
-    say(peer, b"\0\x5a" + bytes(6) + behind)
+    say(peer, bytes([0, code]) + bytes(6) + behind)
     return asked
 
 
-def socks5(peer: Peer, say=whole, behind: bytes = b"", login: tuple[str, str] | None = None) -> Asked:
+def socks5(peer: Peer, say=whole, behind: bytes = b"", login: tuple[str, str] | None = None,
+           code: int = 0) -> Asked:
     version, count = peer.exactly(2)
     assert version == 5, f"no SOCKS5 greeting: {version}"
     methods = peer.exactly(count)
@@ -73,12 +74,12 @@ def socks5(peer: Peer, say=whole, behind: bytes = b"", login: tuple[str, str] | 
         family, size = {1: (socket.AF_INET, 4), 4: (socket.AF_INET6, 16)}[head[3]]
         form, host = "address", socket.inet_ntop(family, peer.exactly(size))
     asked = Asked(form, host, struct.unpack(">H", peer.exactly(2))[0], shown)
-    say(peer, b"\5\0\0\1" + bytes(6) + behind)
+    say(peer, bytes([5, code, 0, 1]) + bytes(6) + behind)
     return asked
 
 
 def http(peer: Peer, say=whole, behind: bytes = b"", login: tuple[str, str] | None = None,
-         reply: bytes = b"HTTP/1.1 200 OK\r\nDate: now\r\n\r\n") -> Asked:
+         reply: bytes = b"HTTP/1.1 200 OK\r\nDate: now\r\n\r\n", refuse=lambda shown: b"407 Who are you") -> Asked:
     """CONNECT; with a login, one that is missing is asked for on the same connection."""
     while True:
         head = [peer.line().decode().rstrip("\r\n")]
@@ -92,7 +93,7 @@ def http(peer: Peer, say=whole, behind: bytes = b"", login: tuple[str, str] | No
         pair = tuple(base64.b64decode(shown.split()[1]).decode().split(":", 1)) if shown else None
         if pair == login or not login:
             break
-        say(peer, b'HTTP/1.1 407 Authentication Required\r\nProxy-Authenticate: Basic realm="r", charset="UTF-8"\r\n'
+        say(peer, b"HTTP/1.1 " + refuse(shown) + b'\r\nProxy-Authenticate: Basic realm="r", charset="UTF-8"\r\n'
                   b"Content-Length: 4\r\n\r\nasks")
         if pair:
             raise Gone
@@ -102,11 +103,19 @@ def http(peer: Peer, say=whole, behind: bytes = b"", login: tuple[str, str] | No
     return Asked(form, host, int(port), pair)
 
 
+def now_and_then(octets: bytes, every: float = 0.3):
+    """A step that never ends and never pauses for long."""
+    def trickle(peer: Peer):
+        while not peer.server.done.wait(every):
+            peer.say(octets)
+    return trickle
+
+
 KINDS = {"socks4": socks4, "socks4a": socks4, "socks5": socks5, "socks5h": socks5, "http": http, "https": http}
 
 
 def relay(scheme: str, port: int, *, say=whole, login: tuple[str, str] | None = None, cut: int = 65536):
-    """A conversation: a proxy that leads to `port` whatever it is asked for; `cut` is how much is written at once.
+    """A conversation: a proxy that leads to `port` whatever it is asked for; the client gets `cut` octets at a time.
 
     Not over TLS, which is not for two threads: stunnel does that.
     """
@@ -117,7 +126,7 @@ def relay(scheme: str, port: int, *, say=whole, login: tuple[str, str] | None = 
             back = threading.Thread(target=_pump, args=[server, peer.stream, cut], daemon=True)
             back.start()
             server.sendall(peer.rest)
-            _pump(peer.stream, server, cut)
+            _pump(peer.stream, server, 65536)
             back.join(PATIENCE)
     return talk
 

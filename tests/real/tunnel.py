@@ -59,23 +59,24 @@ def _http(stream, host: str, port: int, user: str | None, password: str):
         raise ValueError(head.splitlines()[0].decode())
 
 
-def through(route: list[str], host: str, port: int, ca, seconds: float = 10, tls=None):
-    """A stream to host and port through the proxies; `tls` wraps a stream for an https proxy."""
-    tls = tls or (lambda stream, name: ssl.create_default_context(cafile=str(ca)).wrap_socket(stream, server_hostname=name))
+def through(route: list[str], host: str, port: int, ca, seconds: float = 10):
+    """A stream to host and port through the proxies, one of which at most is https."""
     hops = [urlsplit(proxy) for proxy in route]
     stream = socket.create_connection((hops[0].hostname, hops[0].port), seconds)
     targets = [(hop.hostname, hop.port) for hop in hops[1:]] + [(host, port)]
     for number, (hop, target) in enumerate(zip(hops, targets), 1):
         user = None if hop.username is None else unquote(hop.username)
         password = unquote(hop.password or "")
-        address = socket.gethostbyname(target[0]), target[1]
         try:
+            if hop.scheme in ("socks4", "socks5"):
+                target = socket.gethostbyname(target[0]), target[1]
             if hop.scheme == "https":
-                stream = tls(stream, hop.hostname)
+                trusting = ssl.create_default_context(cafile=str(ca))
+                stream = trusting.wrap_socket(stream, server_hostname=hop.hostname)
             match hop.scheme:
-                case "socks4": _socks4(stream, *address, user or "", False)
+                case "socks4": _socks4(stream, *target, user or "", False)
                 case "socks4a": _socks4(stream, *target, user or "", True)
-                case "socks5": _socks5(stream, *address, user, password, False)
+                case "socks5": _socks5(stream, *target, user, password, False)
                 case "socks5h": _socks5(stream, *target, user, password, True)
                 case "http" | "https": _http(stream, *target, user, password)
         except (OSError, EOFError, ValueError) as error:

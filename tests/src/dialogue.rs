@@ -8,8 +8,9 @@
 //! starttls: never | if-offered | required      (never where it is not said)
 //! helo: NAME       without: KEYWORD       grouping: one-by-one | groups       login: USER PASSWORD MECHANISM...
 //! message: FROM to TO...       with its lines behind it, each as     | a line
-//! command: LINE                quit:
-//! S: what the server says      C: what the client says              TLS (the handshake, and what was said before is over)
+//! as: IDENTITY                 command: LINE                quit:
+//! S: what the server says      C: what the client says
+//! TLS (the handshake)          SILENCE (the client says nothing)
 //! = an event, as `describe` writes it, in the order they come
 //! ```
 //!
@@ -82,7 +83,7 @@ impl Dialogue {
                 let flight = dialogue.said.last_mut().expect("a flight");
                 flight.extend_from_slice(said.strip_prefix(' ').unwrap_or(said).as_bytes());
                 flight.extend_from_slice(b"\r\n");
-            } else if line == "TLS" {
+            } else if matches!(line, "TLS" | "SILENCE") {
                 hearing = false;
             } else if let Some(event) = line.strip_prefix("= ") {
                 dialogue.events.push(event.to_string());
@@ -119,6 +120,9 @@ impl Dialogue {
                 self.config.credentials = Some(Credentials::password(*user, Secret::from(*password)));
                 // The examples of the RFCs are in clear.
                 self.config.allowed = Allowed::only(names).danger_allow_clear_text();
+            }
+            ("as", identity) => {
+                self.config.credentials = self.config.credentials.take().map(|login| login.authzid(identity));
             }
             ("message", paths) => {
                 let (from, to) = paths.split_once(" to ").expect("FROM to TO");

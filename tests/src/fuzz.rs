@@ -22,8 +22,11 @@ use crate::laws::{self, BEGIN, Cut};
 use crate::transparent::Transparent;
 use crate::wire::{Break, Wire};
 
+/// The body of a target.
+pub type Target = fn(&[u8]);
+
 /// Every target: its name, and its body.
-pub const TARGETS: [(&str, fn(&[u8])); 10] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("reply", reply),
     ("ehlo", ehlo),
     ("client", client),
@@ -115,7 +118,7 @@ pub fn ehlo(input: &[u8]) {
     let keywords: Vec<String> = extensions.iter().map(|one| one.keyword.clone()).collect();
     for keyword in &keywords {
         assert!(extensions.offers(keyword) && extensions.offers(&keyword.to_ascii_lowercase()));
-        assert!(!keyword.is_empty() && !keyword.contains(char::is_whitespace) || !keyword.is_ascii());
+        assert!(!keyword.is_empty() && !keyword.contains(|c: char| c.is_ascii_whitespace()));
         let mut other = keywords.iter().filter(|other| other.eq_ignore_ascii_case(keyword));
         assert_eq!((other.next().is_some(), other.next()), (true, None), "{keyword} twice");
     }
@@ -218,7 +221,7 @@ fn owner_of_client(mut client: Client, control: &mut Control<'_>, mut input: &[u
                 now = now.after(Duration::from_secs(size as u64 * 20));
                 let (before, failed) = (client.deadline(), failure.is_some());
                 let expired = client.expire(now);
-                if before.is_none_or(|deadline| deadline.at > now) && !failed {
+                if before.is_some_and(|deadline| deadline.at > now) && !failed {
                     assert_eq!((&expired, client.deadline()), (&Ok(()), before));
                 }
                 Some(expired)

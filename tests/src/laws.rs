@@ -39,6 +39,8 @@ pub enum Cut {
 impl Cut {
     fn pieces(self, turn: &[u8]) -> Vec<&[u8]> {
         match self {
+            // An empty turn is heard, too: what was left before may be taken now.
+            Self::Pieces(_) if turn.is_empty() => vec![turn],
             Self::Pieces(size) => turn.chunks(size.max(1)).collect(),
             Self::At(at) => <[&[u8]; 2]>::from(turn.split_at(at.min(turn.len()))).to_vec(),
         }

@@ -342,6 +342,43 @@ fn a_server_that_stalls_is_given_up_in_the_right_phase_at_the_right_moment() {
 }
 
 #[test]
+fn a_proxy_that_stalls_is_given_up_and_named() {
+    let seconds = Duration::from_secs;
+    let limits = Limits { hop: seconds(53), ..limits() };
+    let clear = || config(Security::None).limits(limits);
+    for (url, turns, watching) in [
+        ("socks5h://p:1080", &[][..], "SOCKS5 method"),
+        ("socks5h://p:1080", &["\u{5}\0"], "SOCKS5 request"),
+        ("http://p:3128", &[], "CONNECT reply"),
+    ] {
+        let config = clear().proxy(url.parse().unwrap());
+        let route = config.route(&[]).unwrap();
+        let connection = Connection::new(config, route).unwrap();
+        let mut scripted = Scripted { connection, ..Scripted::new(clear()) };
+        scripted.speak();
+        let begun = scripted.now;
+        for turn in turns {
+            // The handshake has one limit as a whole.
+            scripted.wait(seconds(2));
+            scripted.hear(turn.as_bytes()).unwrap();
+            scripted.speak();
+        }
+        let deadline = scripted.deadline().unwrap();
+        assert_eq!((deadline.at, deadline.watching.name()), (begun.after(seconds(53)), watching));
+        scripted.now = deadline.at;
+        let error = scripted.poll().expect_err("the time is up");
+        assert_eq!((error.phase.name(), error.hop.map(|hop| hop.number())), (watching, Some(1)));
+    }
+    // TLS with the proxy comes before its handshake.
+    let config = clear().proxy("https://p:3128".parse().unwrap()).tls(Pki::new().client);
+    let route = config.route(&[]).unwrap();
+    let mut scripted = Scripted { connection: Connection::new(config, route).unwrap(), ..Scripted::new(clear()) };
+    scripted.speak();
+    let error = scripted.is_given_up(limits.tls, "TLS handshake");
+    assert_eq!(error.hop.map(|hop| hop.number()), Some(1));
+}
+
+#[test]
 fn silence_under_auto_is_tried_with_tls_and_then_given_up() {
     let mut scripted = Scripted::new(config(Security::Auto).limits(limits()).tls(Pki::new().client));
     scripted.speak();

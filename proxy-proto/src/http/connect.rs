@@ -147,6 +147,7 @@ enum Next {
 
 impl Dialogue {
     fn read(&self, head: &[u8]) -> Result<Next, Kind> {
+        let head = &*with_plain_reason(head);
         let mut fields = [httparse::EMPTY_HEADER; FIELDS];
         let mut reply = httparse::Response::new(&mut fields);
         // A tunnel does not depend on the fields, so a proxy's slips in them are passed over.
@@ -208,6 +209,17 @@ impl Dialogue {
     fn redial(&self) -> Kind {
         self.config.challenge.clone().map_or(Kind::EndOfStream, Kind::Redial)
     }
+}
+
+/// The same head, with `?` for what is no text in the status line: the reason phrase means nothing (RFC 9112, section 4), so
+/// nothing in it can be wrong.
+fn with_plain_reason(head: &[u8]) -> Vec<u8> {
+    let mut head = head.to_vec();
+    let end = head.iter().position(|&octet| octet == b'\n').unwrap_or(head.len());
+    let line = &mut head[..end];
+    let end = line.strip_suffix(b"\r").map_or(line.len(), <[u8]>::len);
+    line[..end].iter_mut().filter(|octet| octet.is_ascii_control()).for_each(|octet| *octet = b'?');
+    head
 }
 
 /// How to get past the content of a reply (RFC 9112, section 6.3); `None` if the connection cannot be used again.
@@ -379,6 +391,16 @@ mod tests {
     const OPEN: (Result<Option<Opened>, Error>, usize) = (Ok(Some(Opened { bound: None })), 0);
     const WAIT: (Result<Option<Opened>, Error>, usize) = (Ok(None), 0);
     const BASIC: &str = "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
+
+    #[test]
+    fn any_2xx_opens_whatever_the_reason_phrase() {
+        for line in ["200", "200 ", "299 Whatever", "200 \u{1b}[31mred\0", "204 caf\u{e9}", "200 OK\r"] {
+            let mut connect = connect(Authorization::None);
+            said(&mut connect);
+            let reply = format!("HTTP/1.1 {line}\r\n\r\n220 mx");
+            assert_eq!(heard(&mut connect, &reply), (Ok(Some(Opened { bound: None })), 6), "{line:?}");
+        }
+    }
 
     #[test]
     fn the_request_octet_by_octet() {

@@ -25,7 +25,7 @@ fn object(summary: &Summary) -> Value {
             "port": server.port,
             "address": server.address.map(|address| address.ip().to_string()),
         })),
-        "route": [],
+        "route": summary.route,
         "security": session.map(|session| json!({
             "mode": session.mode(),
             "tls": session.tls.as_ref().map(|(version, _)| version),

@@ -21,6 +21,8 @@ use crate::failure::{Failure, status};
 #[derive(Default)]
 pub(crate) struct Summary {
     pub(crate) server: Option<Server>,
+    /// The proxies on the way, as URLs without credentials.
+    pub(crate) route: Vec<String>,
     pub(crate) session: Option<Session>,
     /// Ready once: the security that was found can be used again.
     pub(crate) ready: bool,
@@ -170,10 +172,13 @@ impl Summary {
         }
     }
 
-    /// The security that was found, to be used again: `192.0.2.1:465/implicit`.
+    /// The security that was found, to be used again: `192.0.2.1:465/implicit`; behind a proxy with the server's name.
     pub(crate) fn hint(&self) -> Option<String> {
         let (server, session) = (self.server.as_ref()?, self.session.as_ref().filter(|_| self.ready)?);
-        Some(format!("{}/{}", server.address?, session.mode()))
+        match server.address {
+            Some(address) => Some(format!("{address}/{}", session.mode())),
+            None => Some(format!("{}:{}/{}", server.host, server.port, session.mode())),
+        }
     }
 
     /// Messages a second, where there were several.

@@ -92,7 +92,7 @@ impl Draft {
         let Some(store) = store else { return };
         if let Ok(file @ None) = &mut self.file {
             self.store = Some(store.into());
-            match tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(store) {
+            match part(store) {
                 Ok(part) => *file = Some(part),
                 Err(error) => self.file = Err(error),
             }
@@ -113,12 +113,25 @@ impl Draft {
             let path = store.join(format!("{name}.eml"));
             arrived.file = Some(path.clone());
             content.persist(&path)?;
-            let mut envelope = tempfile::Builder::new().prefix(".").suffix(".part").tempfile_in(&store)?;
+            let mut envelope = part(&store)?;
             serde_json::to_writer_pretty(&mut envelope, &arrived)?;
+            envelope.write_all(b"\n")?;
             envelope.persist(store.join(format!("{name}.json")))?;
         }
         Ok(arrived)
     }
+}
+
+/// A file without a name of its own yet, for whoever may see the folder: temporary files are private otherwise.
+fn part(store: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666)); // less what the umask takes
+    }
+    builder.tempfile_in(store)
 }
 
 fn text(parameter: &Parameter) -> String {

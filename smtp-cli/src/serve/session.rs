@@ -81,7 +81,12 @@ fn answer(
             if !last {
                 return None;
             }
-            return complete(policy, served, draft.take()?);
+            // A message without MAIL cannot be; if it could, it would be no message.
+            let Some(draft) = draft.take() else {
+                refuse(served, 451, "4.3.0 Try again later");
+                return None;
+            };
+            return complete(policy, served, draft);
         }
         Event::Abandoned(_) => *draft = None,
         Event::Authenticate { .. } => begin(served),

@@ -5,7 +5,7 @@
 //! - The session opens by itself: greeting, EHLO (HELO where that is refused), STARTTLS and EHLO again, AUTH; then it is
 //!   [`Ready`](Event::Ready). The caller's messages and commands wait until then.
 //! - What a server said before TLS is forgotten when TLS stands (RFC 3207 section 4.2).
-//! - 4yz and 5yz are answers, and come as events. What ends the session is an [`Error`](crate::Error).
+//! - 4yz and 5yz are answers, and come as events. What ends the session is an [`Error`].
 //! - It knows no stream, no TLS and no proxy: that is the business of [`Connection`](crate::Connection), which is what most
 //!   callers want.
 

@@ -52,6 +52,7 @@ pub struct Config {
     pub(super) connector: Option<Arc<dyn tls::Connector>>,
     tls_name: Option<String>,
     line_endings: LineEndings,
+    address: Option<String>,
     pub(super) proxies: Vec<Proxy>,
     pub(super) token_source: Option<TokenSource>,
 }
@@ -69,9 +70,17 @@ impl Config {
             connector: None,
             tls_name: None,
             line_endings: LineEndings::default(),
+            address: None,
             proxies: Vec::new(),
             token_source: None,
         }
+    }
+
+    /// Goes to this address, or name, instead of the host; whose name it is that TLS proves and mechanisms bind to stays.
+    #[must_use]
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = Some(address.into());
+        self
     }
 
     /// How the session is secured.
@@ -240,6 +249,12 @@ impl Config {
         client
     }
 
+    /// What is dialled, or asked of the last proxy.
+    pub(super) fn destination(&self) -> &str {
+        let host = self.address.as_deref().unwrap_or(self.host());
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
     pub(super) fn opening(&self) -> Opening {
         match self.security {
             Security::Implicit => Opening::Tls,
@@ -250,7 +265,8 @@ impl Config {
     }
 
     pub(super) fn server_name(&self) -> &str {
-        self.tls_name.as_deref().unwrap_or(&self.client.host)
+        let host = self.client.host.trim_start_matches('[').trim_end_matches(']');
+        self.tls_name.as_deref().unwrap_or(host)
     }
 }
 

@@ -314,6 +314,11 @@ impl Connection {
         self.client.set_grouping(grouping);
     }
 
+    /// How the session failed, once [`poll`](Self::poll) has said so.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
+    }
+
     /// What is under way, as errors name it.
     pub fn phase(&self) -> Phase {
         match &self.top {

@@ -104,7 +104,7 @@ impl Config {
     pub fn dial(&self) -> (String, u16) {
         match self.proxies.first() {
             Some(proxy) => (proxy.url.proxy().host.to_string(), proxy.url.proxy().port),
-            None => (self.bare_host().to_string(), self.port()),
+            None => (self.destination().to_string(), self.port()),
         }
     }
 
@@ -182,11 +182,7 @@ impl Config {
     }
 
     fn target(&self) -> Result<Target, Misuse> {
-        Target::new(self.bare_host(), self.port()).map_err(|why| misuse(self.proxies.len(), why))
-    }
-
-    fn bare_host(&self) -> &str {
-        self.host().trim_start_matches('[').trim_end_matches(']')
+        Target::new(self.destination(), self.port()).map_err(|why| misuse(self.proxies.len(), why))
     }
 }
 

@@ -1,7 +1,7 @@
 //! TLS as a filter: octets in, octets out, no stream.
 //!
 //! The rules of this room: what a TLS library must do is said here, as [`Session`]; one library is named, in one private
-//! file. So another can be put in its place, and a fuzzer can put a transparent filter there.
+//! room. So another can be put in its place, and a fuzzer can put a transparent filter there.
 
 #[cfg(all(feature = "rustls", feature = "scram"))]
 mod end_point;

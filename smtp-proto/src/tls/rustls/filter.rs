@@ -1,0 +1,155 @@
+//! Either side of a session: a rustls connection without a stream.
+//!
+//! The rules of this file: the buffers of rustls are drained at every call, so that what is held is bounded by one record;
+//! plaintext is handed over in one piece, because rustls makes one record of each.
+
+use std::format;
+use std::io::{Read, Write};
+use std::ops::{Deref, DerefMut};
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{ConnectionCommon, HandshakeKind, ProtocolVersion, SideData};
+
+use crate::sasl::{BindingKind, ChannelBinding};
+use crate::tls::{Error, Facts, Session};
+
+/// Either side of a session: a rustls connection without a stream.
+pub(super) struct Filter<C> {
+    connection: C,
+    /// The binding to a server's own certificate, at the server.
+    end_point: Option<ChannelBinding>,
+    closed_by_peer: bool,
+    failed: Option<Error>,
+}
+
+impl<C, D> Filter<C>
+where
+    C: DerefMut + Deref<Target = ConnectionCommon<D>>,
+    D: SideData,
+{
+    pub(super) fn new(mut connection: C, end_point: Option<ChannelBinding>) -> Self {
+        // What waits to be sealed is bounded by who hands it in.
+        connection.set_buffer_limit(None);
+        Self { connection, end_point, closed_by_peer: false, failed: None }
+    }
+
+    /// How this session can be named. Before TLS 1.3 the exporter is only safe with the extended master secret (RFC 9266
+    /// section 4.2), which rustls does not tell; `tls-unique` it does not give at all.
+    fn bindings(&self) -> Vec<ChannelBinding> {
+        let connection = &self.connection;
+        let mut bindings = Vec::new();
+        if connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+            let data = connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+            bindings.extend(data.map(|data| ChannelBinding { kind: BindingKind::TlsExporter, data: data.to_vec() }));
+        }
+        let servers = connection.peer_certificates().and_then(<[_]>::first).and_then(end_point);
+        bindings.extend(self.end_point.clone().or(servers));
+        bindings
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.failed.get_or_insert(error).clone()
+    }
+}
+
+impl<C, D> Session for Filter<C>
+where
+    C: DerefMut + Deref<Target = ConnectionCommon<D>> + Send,
+    D: SideData,
+{
+    fn open(&mut self, input: &mut &[u8], plaintext: &mut Vec<u8>, room: usize) -> Result<(), Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        while !input.is_empty() && plaintext.len() < room {
+            if self.closed_by_peer {
+                *input = &[];
+                break;
+            }
+            self.connection.read_tls(input).map_err(|error| self.fail(Error::Failed(error.to_string())))?;
+            let state = self.connection.process_new_packets().map_err(|error| self.fail(reason(error)))?;
+            let ready = state.plaintext_bytes_to_read();
+            if ready > 0 {
+                let at = plaintext.len();
+                plaintext.resize(at + ready, 0);
+                let read = self.connection.reader().read_exact(&mut plaintext[at..]);
+                read.map_err(|error| self.fail(Error::Failed(error.to_string())))?;
+            }
+            self.closed_by_peer |= state.peer_has_closed();
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, plaintext: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
+        let mut sealed = Ok(());
+        if !plaintext.is_empty() {
+            sealed = self.connection.writer().write_all(plaintext);
+        }
+        // Even a broken session has its alert to send.
+        while sealed.is_ok() && self.connection.wants_write() {
+            sealed = self.connection.write_tls(output).map(drop);
+        }
+        sealed.map_err(|error| self.fail(Error::Failed(error.to_string())))
+    }
+
+    fn close(&mut self) {
+        self.connection.send_close_notify();
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.connection.is_handshaking()
+    }
+
+    fn is_closed_by_peer(&self) -> bool {
+        self.closed_by_peer
+    }
+
+    fn facts(&self) -> Facts {
+        let connection = &self.connection;
+        let chain = connection.peer_certificates().unwrap_or_default();
+        Facts {
+            version: match connection.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "1.3".into(),
+                Some(ProtocolVersion::TLSv1_2) => "1.2".into(),
+                other => format!("{other:?}"),
+            },
+            cipher: connection.negotiated_cipher_suite().map(|suite| iana_name(suite.suite())).unwrap_or_default(),
+            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            peer_certificates: chain.iter().map(|certificate| certificate.as_ref().to_vec()).collect(),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            bindings: self.bindings(),
+        }
+    }
+}
+
+#[cfg(feature = "scram")]
+pub(super) fn end_point(certificate: &CertificateDer<'static>) -> Option<ChannelBinding> {
+    let data = crate::tls::end_point::end_point(certificate)?;
+    Some(ChannelBinding { kind: BindingKind::TlsServerEndPoint, data })
+}
+
+/// Only SCRAM binds itself to a channel, and it brings the digests that this needs.
+#[cfg(not(feature = "scram"))]
+pub(super) fn end_point(_: &CertificateDer<'static>) -> Option<ChannelBinding> {
+    None
+}
+
+/// rustls spells the suites of TLS 1.3 with a prefix of its own.
+fn iana_name(suite: rustls::CipherSuite) -> String {
+    let name = suite.as_str().unwrap_or("unknown");
+    name.replacen("TLS13_", "TLS_", 1)
+}
+
+fn reason(error: rustls::Error) -> Error {
+    match error {
+        rustls::Error::InvalidCertificate(why) => Error::Certificate(match why {
+            rustls::CertificateError::UnknownIssuer => "it is not issued by an authority that is trusted here".into(),
+            why => why.to_string(),
+        }),
+        rustls::Error::NoCertificatesPresented => Error::Certificate("there is none".into()),
+        rustls::Error::AlertReceived(alert) => Error::Failed(format!("the peer refuses: {alert:?}")),
+        other => Error::Failed(other.to_string()),
+    }
+}
