@@ -1,13 +1,14 @@
 //! The loop: one connection, one stream, one clock.
 //!
 //! The rules of this file: everything is waited for at once; reading the message from its source is the one thing that may
-//! block, and while it does nothing is owed to the peer.
+//! block, and while it does nothing is owed to the peer. The head of a message is read before its commands are written, so that
+//! a small one leaves in one piece.
 
 use std::io::{self, ErrorKind, Read};
 use std::time::{Duration, Instant as Clock};
 
 use bytes::Buf;
-use smtp_proto::client::Event;
+use smtp_proto::client::{Event, TransactionId};
 use smtp_proto::{Connection, Instant, Wants};
 
 use crate::Error;
@@ -26,31 +27,61 @@ pub(crate) struct Drive<S> {
 
 /// A message on its way: where it comes from, and what was read of it and not taken.
 pub(crate) struct Source<R> {
+    pub(crate) id: TransactionId,
     from: R,
     chunk: bytes::BytesMut,
+    begun: bool,
     ended: bool,
     pub(crate) failed: Option<Error>,
 }
 
 impl<R: Read> Source<R> {
-    pub(crate) fn new(from: R) -> Self {
-        Self { from, chunk: bytes::BytesMut::new(), ended: false, failed: None }
+    pub(crate) fn new(id: TransactionId, from: R) -> Self {
+        Self { id, from, chunk: bytes::BytesMut::new(), begun: false, ended: false, failed: None }
     }
 
-    fn fetch(&mut self) {
-        self.chunk.resize(CHUNK, 0);
-        let fetched = loop {
-            match self.from.read(&mut self.chunk) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        self.chunk.truncate(*fetched.as_ref().unwrap_or(&0));
-        match fetched {
-            Ok(n) => self.ended = n == 0,
-            Err(error) => self.failed = Some(Error::Message(error)),
-        }
+    /// Nothing more is to be read of it.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.ended && self.chunk.is_empty()
     }
+
+    /// Reads what there is, at the head of a message as much as fits.
+    fn fetch(&mut self) {
+        let whole = !std::mem::replace(&mut self.begun, true);
+        let mut got = 0;
+        self.chunk.resize(CHUNK, 0);
+        while got < CHUNK {
+            match self.from.read(&mut self.chunk[got..]) {
+                Ok(0) => {
+                    self.ended = true;
+                    break;
+                }
+                Ok(n) => got += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.failed = Some(Error::Message(error));
+                    break;
+                }
+            }
+            if !whole {
+                break;
+            }
+        }
+        self.chunk.truncate(got);
+    }
+}
+
+/// What a message that may be sent wants.
+#[derive(PartialEq)]
+enum Fed {
+    /// Nothing of the loop's.
+    Enough,
+    /// Its head.
+    Head,
+    /// More.
+    More,
+    /// It was handed over as a whole.
+    Whole,
 }
 
 impl<S: Transport> Drive<S> {
@@ -66,39 +97,53 @@ impl<S: Transport> Drive<S> {
         Instant::from_epoch(self.epoch.elapsed())
     }
 
-    /// Runs until something happens; `source` is the message whose turn it may be.
-    pub(crate) fn next<R: Read>(&mut self, source: &mut Source<R>) -> Result<Event, Error> {
+    /// Runs until something happens, or, with `None`, until one of these messages was handed over as a whole.
+    pub(crate) fn next<R: Read>(&mut self, sources: &mut [Source<R>]) -> Result<Option<Event>, Error> {
         loop {
             let now = self.now();
             match self.connection.poll(now) {
-                Ok(Some(event)) => return Ok(event),
+                Ok(Some(event)) => return Ok(Some(event)),
                 Ok(None) => {}
                 Err(error) => {
                     self.part(true);
                     return Err(Error::Session { error, source: self.failed.take() });
                 }
             }
-            let hungry = self.feed(now, source);
-            self.turn(now, hungry);
-            if hungry {
-                source.fetch();
+            let (fed, at) = self.feed(now, sources);
+            match fed {
+                Fed::Head => sources[at].fetch(),
+                Fed::Whole => return Ok(None),
+                Fed::Enough => self.turn(now, false),
+                Fed::More => {
+                    self.turn(now, true);
+                    sources[at].fetch();
+                }
             }
         }
     }
 
-    /// Hands over what was read of the message; `true` if more should be read.
-    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> bool {
-        let Some(mut body) = self.connection.body(now) else { return false };
+    /// Hands over what was read of the message whose turn it is, and says which that is.
+    fn feed<R>(&mut self, now: Instant, sources: &mut [Source<R>]) -> (Fed, usize) {
+        let nobody = (Fed::Enough, 0);
+        let Some(mut body) = self.connection.body(now) else { return nobody };
+        let id = body.transaction();
+        let Some(at) = sources.iter().position(|source| Some(source.id) == id) else { return nobody };
+        let source = &mut sources[at];
         if source.failed.is_none() {
             source.failed = body.write(&mut source.chunk).err().map(Error::from);
         }
-        let empty = !source.chunk.has_remaining();
-        match (&source.failed, empty && source.ended) {
-            (Some(_), _) => body.abandon(),
-            (None, true) => body.end(),
-            (None, false) => return empty,
+        if source.failed.is_some() {
+            body.abandon();
+            return nobody;
         }
-        false
+        match (source.chunk.has_remaining(), source.ended, source.begun) {
+            (true, ..) => nobody,
+            (false, true, _) => {
+                body.end();
+                (Fed::Whole, at)
+            }
+            (false, false, begun) => (if begun { Fed::More } else { Fed::Head }, at),
+        }
     }
 
     /// Waits for the stream and the deadline, but not where the message has more to give; then reads and writes.

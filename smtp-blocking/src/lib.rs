@@ -21,7 +21,8 @@ mod drive;
 mod error;
 mod transport;
 
-use std::io::{Empty, Read, empty};
+use std::collections::VecDeque;
+use std::io::{Empty, Read};
 use std::net::TcpStream;
 
 use smtp_proto::client::{Envelope, Event, Report};
@@ -58,6 +59,9 @@ pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
         }
     }
 }
+
+/// Messages taken from an iterator before the one whose turn it is was handed over: their commands may follow it at once.
+const AHEAD: usize = 2;
 
 /// One session with a server.
 pub struct Smtp<S = Pollable<TcpStream>> {
@@ -117,12 +121,65 @@ impl<S: Transport> Smtp<S> {
     pub fn send(&mut self, envelope: &Envelope, message: impl Read) -> Result<Report, Error> {
         self.check_clean()?;
         let id = self.drive.connection.send(envelope.clone(), self.endings)?;
-        let mut source = Source::new(message);
-        let report = self.until(&mut source, |event| match event {
+        let mut sources = [Source::new(id, message)];
+        let report = self.until(&mut sources, |event| match event {
             Event::Sent(report) if report.transaction == id => Some(report),
             _ => None,
         })?;
+        let [source] = sources;
         source.failed.map_or(Ok(report), Err)
+    }
+
+    /// Sends messages one behind the other, as close as the server allows: the next one's commands do not wait for the reply to
+    /// the one before. Each is taken from the iterator shortly before its turn, and read as it goes.
+    ///
+    /// `told` hears what became of each, in their order: its report, or why it was not sent ([`Error::Misuse`],
+    /// [`Error::Message`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
+    /// [`Error::Unfinished`]: nothing was sent.
+    pub fn send_all<R: Read>(
+        &mut self,
+        messages: impl IntoIterator<Item = (Envelope, R)>,
+        mut told: impl FnMut(Result<Report, Error>),
+    ) -> Result<(), Error> {
+        self.check_clean()?;
+        self.busy = true;
+        let mut messages = messages.into_iter().fuse();
+        let (mut sources, mut due) = (Vec::new(), VecDeque::new());
+        loop {
+            while sources.len() < AHEAD {
+                let Some((envelope, message)) = messages.next() else { break };
+                let queued = self.drive.connection.send(envelope, self.endings);
+                sources.extend(queued.as_ref().ok().map(|id| Source::new(*id, message)));
+                due.push_back(queued);
+                while let Some(Err(misuse)) = due.front() {
+                    told(Err(misuse.clone().into()));
+                    due.pop_front();
+                }
+            }
+            if due.is_empty() {
+                break;
+            }
+            match self.drive.next(&mut sources)? {
+                Some(Event::Sent(report)) => {
+                    let at = sources.iter().position(|source| source.id == report.transaction);
+                    let failed = at.and_then(|at| sources.remove(at).failed);
+                    due.pop_front();
+                    told(failed.map_or(Ok(report), Err));
+                    while let Some(Err(misuse)) = due.front() {
+                        told(Err(misuse.clone().into()));
+                        due.pop_front();
+                    }
+                }
+                Some(_) => {}
+                None => sources.retain(|source| !source.is_handed_over()),
+            }
+        }
+        self.busy = false;
+        Ok(())
     }
 
     /// Says a command of the caller's own.
@@ -163,10 +220,14 @@ impl<S: Transport> Smtp<S> {
     }
 
     /// Runs until an event is the one waited for.
-    fn until<R: Read, T>(&mut self, source: &mut Source<R>, wanted: impl Fn(Event) -> Option<T>) -> Result<T, Error> {
+    fn until<R: Read, T>(
+        &mut self,
+        sources: &mut [Source<R>],
+        wanted: impl Fn(Event) -> Option<T>,
+    ) -> Result<T, Error> {
         self.busy = true;
         loop {
-            if let Some(found) = wanted(self.drive.next(source)?) {
+            if let Some(found) = self.drive.next(sources)?.and_then(&wanted) {
                 self.busy = false;
                 return Ok(found);
             }
@@ -184,6 +245,7 @@ impl<S: Transport> Smtp<S> {
     }
 }
 
-fn nothing() -> Source<Empty> {
-    Source::new(empty())
+/// No message: what is waited for is something else.
+fn nothing() -> [Source<Empty>; 0] {
+    []
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use smtp_proto::client::Require;
 use smtp_proto::sasl::MechanismName;
 use smtp_proto::tls::Version;
 
@@ -58,12 +59,30 @@ pub(crate) enum LineEndingsArg {
     Canonical,
     /// A message with a bare CR or LF is refused
     Strict,
+    /// All octets stay as they are; this takes a server that offers CHUNKING and BINARYMIME
+    Exact,
+}
+
+/// When a recipient's fate is to be reported (DSN).
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DsnArg {
+    Success,
+    Failure,
+    Delay,
+    Never,
+}
+
+/// How much of a message comes back with a report (DSN).
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RetArg {
+    Full,
+    Hdrs,
 }
 
 #[derive(Args)]
 pub(crate) struct SendArgs {
-    /// smtp://HOST[:25], submission://HOST[:587], smtps:// or submissions://HOST[:465], or HOST[:PORT]; USER:PASSWORD@ before
-    /// the host
+    /// smtp://HOST[:25], submission://HOST[:587], smtps:// or submissions://HOST[:465], lmtp://HOST[:24], or HOST[:PORT];
+    /// USER:PASSWORD@ before the host
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
     /// Go through a proxy: socks4, socks4a, socks5, socks5h, http or https://[USER:PASSWORD@]HOST[:PORT]; several times for a
@@ -153,6 +172,24 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "ADDRESS:PORT/SECURITY", conflicts_with = "security", help_heading = "Time")]
     pub(crate) hint: Option<Hint>,
 
+    /// How many recipients must be accepted for a message to go out
+    #[arg(long, value_name = "any|all|N", value_parser = require, default_value = "any", help_heading = "Sending")]
+    pub(crate) require: Require,
+    /// When each recipient's fate is to be reported to the sender
+    #[arg(long, value_name = "WHEN,..", value_delimiter = ',', help_heading = "Sending")]
+    pub(crate) dsn: Vec<DsnArg>,
+    /// How much of a message comes back with such a report
+    #[arg(long, help_heading = "Sending")]
+    pub(crate) ret: Option<RetArg>,
+    /// The name of the messages in such reports
+    #[arg(long, value_name = "ID", help_heading = "Sending")]
+    pub(crate) envid: Option<String>,
+    /// The messages may only be passed on under TLS
+    #[arg(long, help_heading = "Sending")]
+    pub(crate) require_tls: bool,
+    /// Speak LMTP, as lmtp:// does
+    #[arg(long, help_heading = "Sending")]
+    pub(crate) lmtp: bool,
     /// Ignore these extensions though the server offers them
     #[arg(long, value_name = "EXT,..", value_delimiter = ',', help_heading = "Sending")]
     pub(crate) without: Vec<String>,
@@ -246,6 +283,15 @@ fn tls_version(text: &str) -> Result<Version, String> {
             Err("versions older than 1.2 are broken (RFC 8996) and cannot be had; the server must be updated".into())
         }
         _ => Err("the versions are 1.2 and 1.3".into()),
+    }
+}
+
+fn require(text: &str) -> Result<Require, String> {
+    match (text, text.parse()) {
+        ("any", _) => Ok(Require::Any),
+        ("all", _) => Ok(Require::All),
+        (_, Ok(number)) if number > 0 => Ok(Require::AtLeast(number)),
+        _ => Err("it is any, all, or a number from 1".into()),
     }
 }
 

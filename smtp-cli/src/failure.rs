@@ -141,7 +141,9 @@ impl Failure {
         match misuse {
             Misuse::BareLineEnding => Self::input(misuse).advise("--line-endings canonical turns them into CRLF"),
             // The server cannot carry this message, today or tomorrow.
-            Misuse::NotOffered { .. } => Self::new(Kind::Refused, status::REFUSED, misuse).at(phase::MAIL),
+            Misuse::NotOffered { .. } | Misuse::TooLarge { .. } | Misuse::TooManyRecipients { .. } => {
+                Self::new(Kind::Refused, status::REFUSED, misuse).at(phase::MAIL)
+            }
             Misuse::NotOpen => Self::new(Kind::Closed, status::LATER, misuse),
             _ => Self::usage(misuse),
         }

@@ -6,10 +6,12 @@
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mail_builder::MessageBuilder;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::failure::Failure;
 
@@ -73,30 +75,47 @@ impl Message {
         }
     }
 
-    fn rewound(file: &File, octets: Option<u64>) -> io::Result<File> {
-        let mut file = file.try_clone()?;
-        if octets.is_some() {
-            file.seek(SeekFrom::Start(0))?;
-        }
-        Ok(file)
-    }
-
     /// The message from its beginning.
     pub(crate) fn read(&self) -> io::Result<Box<dyn Read>> {
         Ok(match self {
-            Self::File { file, octets } => Box::new(Self::rewound(file, *octets)?),
+            Self::File { file, octets: Some(_) } => Box::new(Place { file: file.try_clone()?, at: 0 }),
+            Self::File { file, octets: None } => Box::new(file.try_clone()?),
             Self::Stdin => Box::new(io::stdin().lock()),
             Self::Built(message) => Box::new(Cursor::new(message.clone())),
         })
     }
 
-    /// The message from its beginning, for who must not block.
+    /// The message from its beginning, for who must not wait for somebody else to write it.
     pub(crate) fn read_async(&self) -> io::Result<Box<dyn AsyncRead + Unpin>> {
         Ok(match self {
-            Self::File { file, octets } => Box::new(tokio::fs::File::from_std(Self::rewound(file, *octets)?)),
+            Self::File { file, octets: Some(_) } => Box::new(Place { file: file.try_clone()?, at: 0 }),
+            Self::File { file, octets: None } => Box::new(tokio::fs::File::from_std(file.try_clone()?)),
             Self::Stdin => Box::new(tokio::io::stdin()),
             Self::Built(message) => Box::new(Cursor::new(message.clone())),
         })
+    }
+}
+
+/// A place in a regular file. Several messages may be read from one file, each in its own place; handles share one.
+struct Place {
+    file: File,
+    at: u64,
+}
+
+impl Read for Place {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.seek(SeekFrom::Start(self.at))?;
+        let read = self.file.read(buffer)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl AsyncRead for Place {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = self.read(buffer.initialize_unfilled())?;
+        buffer.advance(read);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -117,7 +136,13 @@ mod tests {
         file.write_all(b"A: b\n\nc\n").unwrap();
         let message = Message::open(file.path(), false).unwrap();
         assert_eq!(message.octets(), Some(8));
+        // One begins before the other is through.
+        let mut begun = message.read().unwrap();
+        begun.read_exact(&mut [0; 3]).unwrap();
         assert_eq!(text(&message), "A: b\n\nc\n");
+        let mut rest = String::new();
+        begun.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "b\n\nc\n");
         assert_eq!(text(&message), "A: b\n\nc\n");
     }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use smtp_blocking::Pollable;
-use smtp_proto::client::{Envelope, Report};
+use smtp_proto::client::Report;
 use smtp_proto::{Config, Connection, Route};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -16,6 +16,7 @@ use crate::args::RuntimeArg;
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::output::progress::Progress;
+use crate::settings::Mail;
 
 /// A tokio runtime that does not wait for what it cannot stop: a look-up, a read of standard input.
 pub(crate) struct Tokio(Option<tokio::runtime::Runtime>);
@@ -101,23 +102,31 @@ impl Session {
         Ok(())
     }
 
-    /// Sends one message.
-    pub(crate) fn send(
+    /// Sends all there is, and tells what became of each message in its order; `wanted`: somebody looks at a bar.
+    pub(crate) fn send_all(
         &mut self,
-        envelope: &Envelope,
-        message: &Message,
-        progress: &Progress,
-    ) -> Result<Report, Failure> {
-        let unreadable = |error: io::Error| Failure::input(format_args!("the message cannot be read: {error}"));
-        Ok(match self {
-            Self::Tokio(tokio, smtp) => tokio.run(async {
-                let from = Watched { from: message.read_async().map_err(unreadable)?, progress };
-                smtp.send(envelope, from).await.map_err(Failure::from)
-            })?,
-            Self::Blocking(smtp) => {
-                smtp.send(envelope, Watched { from: message.read().map_err(unreadable)?, progress })?
+        mail: &Mail,
+        wanted: bool,
+        mut told: impl FnMut(Result<Report, Failure>),
+    ) -> Result<(), Failure> {
+        let progress = |message: &Message| Progress::new(message.octets(), wanted);
+        match self {
+            Self::Tokio(tokio, smtp) => {
+                let messages = mail.each().map(|(envelope, message)| {
+                    let from = message.read_async().unwrap_or_else(|error| Box::new(Unreadable(Some(error))));
+                    (envelope, Watched { from, progress: progress(message) })
+                });
+                tokio.run(smtp.send_all(messages, |sent| told(sent.map_err(Failure::from))))?;
             }
-        })
+            Self::Blocking(smtp) => {
+                let messages = mail.each().map(|(envelope, message)| {
+                    let from = message.read().unwrap_or_else(|error| Box::new(Unreadable(Some(error))));
+                    (envelope, Watched { from, progress: progress(message) })
+                });
+                smtp.send_all(messages, |sent| told(sent.map_err(Failure::from)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Says goodbye. What was sent is settled, so nothing depends on the answer.
@@ -138,12 +147,12 @@ impl Session {
 }
 
 /// A message on its way, and who is shown how far it is.
-struct Watched<'a, R> {
+struct Watched<R> {
     from: R,
-    progress: &'a Progress,
+    progress: Progress,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(buffer)?;
         self.progress.advance(read);
@@ -151,11 +160,26 @@ impl<R: Read> Read for Watched<'_, R> {
     }
 }
 
-impl<R: AsyncRead + Unpin> AsyncRead for Watched<'_, R> {
+impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.from).poll_read(cx, buffer);
         self.progress.advance(buffer.filled().len() - before);
         read
+    }
+}
+
+/// A message that could not be opened: its reader is told why.
+struct Unreadable(Option<io::Error>);
+
+impl Read for Unreadable {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(self.0.take().unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+}
+
+impl AsyncRead for Unreadable {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(self.0.take().unwrap_or_else(|| io::ErrorKind::NotFound.into())))
     }
 }

@@ -6,10 +6,11 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use smtp_proto::command::ForwardPath;
+
 use crate::args::SendArgs;
 use crate::embedded::Embedded;
 use crate::failure::Failure;
-use crate::output::progress::Progress;
 use crate::output::transcript::transcript;
 use crate::output::{Sent, Server, Session, Summary, human, json};
 use crate::runtime::{self, Dialed};
@@ -87,7 +88,7 @@ fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), F
     let mut usable = true;
     match &plan.mail {
         None => summary.validated = true,
-        Some(mail) => usable = send_all(args, mail, &mut session, summary)?,
+        Some(mail) => usable = send_all(args, mail, &mut session, summary),
     }
     summary.session = look(&session);
     if usable {
@@ -97,40 +98,29 @@ fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), F
 }
 
 /// Sends everything; `false` where the session broke down, after which nothing more is sent.
-fn send_all(
-    args: &SendArgs,
-    mail: &Mail,
-    session: &mut runtime::Session,
-    summary: &mut Summary,
-) -> Result<bool, Failure> {
+fn send_all(args: &SendArgs, mail: &Mail, session: &mut runtime::Session, summary: &mut Summary) -> bool {
     let began = Instant::now();
     let not_sent = |failure| {
-        Sent::not_sent(mail.from.as_str(), mail.to.iter().map(smtp_proto::command::ForwardPath::as_str), failure)
+        let envelope = &mail.envelope;
+        Sent::not_sent(envelope.reverse_path().as_str(), envelope.recipients().map(ForwardPath::as_str), failure)
     };
-    let mut usable = true;
-    for each in mail.each() {
-        let (envelope, message) = each?;
-        if !usable {
-            summary.messages.push(not_sent(None));
-            continue;
-        }
-        let wanted = !args.quiet && !args.json && !args.transcript && args.server.is_some();
-        let sent = session.send(&envelope, message, &Progress::new(message.octets(), wanted));
-        match sent {
-            Ok(report) => {
-                usable = report.cut_short.is_none();
-                summary.messages.push(Sent::of(&report));
-            }
-            Err(failure) => {
-                usable = session.connection().is_clean();
-                summary.messages.push(not_sent(Some(failure)));
-            }
-        }
-    }
+    let wanted = !args.quiet && !args.json && !args.transcript && args.server.is_some();
+    let told = &mut summary.messages;
+    let done = session.send_all(mail, wanted, |sent| {
+        told.push(match sent {
+            Ok(report) => Sent::of(&report),
+            Err(failure) => not_sent(Some(failure)),
+        });
+    });
+    let told_why = told.iter().any(|message| message.failure.is_some());
+    told.resize_with(mail.count(), || not_sent(None));
     if mail.count() > 1 {
         summary.sending = Some(began.elapsed());
     }
-    Ok(usable)
+    let usable = done.is_ok();
+    // What broke the session is told with the message that it hit, where there was one.
+    summary.failure = done.err().filter(|_| !told_why);
+    usable
 }
 
 /// The own address as EHLO wants it, where there is no name (RFC 5321 section 4.1.3).

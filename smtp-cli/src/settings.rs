@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use proxy_proto::ProxyUrl;
 use smtp_proto::body::LineEndings;
-use smtp_proto::client::{Envelope, Transcript};
-use smtp_proto::command::{ForwardPath, ReversePath};
+use smtp_proto::client::{Envelope, Notify, Ret, Transcript};
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::tls::{Connector, Roots, Settings as Tls, Version};
 use smtp_proto::{Config, Limits, Secret, Security};
 
-use crate::args::{LineEndingsArg, SecurityArg, SendArgs};
+use crate::args::{DsnArg, LineEndingsArg, RetArg, SecurityArg, SendArgs};
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::proxy;
@@ -46,8 +45,7 @@ pub(crate) struct Plan {
 
 /// What is to be sent.
 pub(crate) struct Mail {
-    pub(crate) from: ReversePath,
-    pub(crate) to: Vec<ForwardPath>,
+    pub(crate) envelope: Envelope,
     pub(crate) messages: Vec<Message>,
     pub(crate) rounds: u32,
 }
@@ -59,14 +57,13 @@ impl Mail {
     }
 
     /// Each message with its envelope, in order.
-    pub(crate) fn each(&self) -> impl Iterator<Item = Result<(Envelope, &Message), Failure>> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = (Envelope, &Message)> {
         (0..self.rounds).flat_map(|_| &self.messages).map(|message| {
-            let envelope = Envelope::from_paths(self.from.clone(), self.to.iter().cloned());
-            let envelope = envelope.map_err(|misuse| Failure::misuse(&misuse))?;
-            Ok(match message.octets() {
+            let envelope = self.envelope.clone();
+            match message.octets() {
                 Some(octets) => (envelope.size(octets), message),
                 None => (envelope, message),
-            })
+            }
         })
     }
 }
@@ -79,6 +76,7 @@ pub(crate) fn server(args: &SendArgs, own: Option<&Own>) -> Result<ServerUrl, Fa
             host: "127.0.0.1".into(),
             port: own.port,
             security: Security::Auto,
+            lmtp: false,
             user: Some(own.user.clone()),
             password: Some(own.password.clone()),
         },
@@ -119,9 +117,11 @@ impl Plan {
             .security(url.security)
             .allowed(allowed.clone())
             .limits(limits)
+            .lmtp(args.lmtp || url.lmtp)
             .line_endings(match args.line_endings {
                 LineEndingsArg::Canonical => LineEndings::Canonical,
                 LineEndingsArg::Strict => LineEndings::Strict,
+                LineEndingsArg::Exact => LineEndings::Exact,
             });
         if let Some(hint) = &args.hint {
             config = config.address(&hint.host);
@@ -309,9 +309,7 @@ fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failur
         [] => return Err(Failure::usage("--to is needed")),
         to => to.to_vec(),
     };
-    let misuse = |misuse| Failure::misuse(&misuse);
-    let reverse_path = ReversePath::new(&from).map_err(misuse)?;
-    let forward_paths = to.iter().map(|to| ForwardPath::new(to)).collect::<Result<_, _>>().map_err(misuse)?;
+    let envelope = envelope(args, &from, &to)?;
     if args.message.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
         return Err(Failure::usage("standard input can be one message only"));
     }
@@ -325,7 +323,31 @@ fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failur
         let shown = if from.is_empty() { "MAILER-DAEMON@localhost" } else { &from };
         messages.push(Message::build(shown, &to, subject, body)?);
     }
-    Ok(Mail { from: reverse_path, to: forward_paths, messages, rounds: args.count })
+    Ok(Mail { envelope, messages, rounds: args.count })
+}
+
+/// Who sends to whom, and what the server is asked to do about it.
+fn envelope(args: &SendArgs, from: &str, to: &[String]) -> Result<Envelope, Failure> {
+    let misuse = |misuse| Failure::misuse(&misuse);
+    let mut envelope = Envelope::new(from, to).map_err(misuse)?.require(args.require);
+    let wants = |when| args.dsn.contains(&when);
+    if wants(DsnArg::Never) && args.dsn.iter().any(|when| *when != DsnArg::Never) {
+        return Err(Failure::usage("--dsn never stands alone"));
+    }
+    let (success, failure, delay) = (wants(DsnArg::Success), wants(DsnArg::Failure), wants(DsnArg::Delay));
+    for recipient in 0..if args.dsn.is_empty() { 0 } else { to.len() } {
+        envelope = envelope.notify(recipient, Notify { success, failure, delay });
+    }
+    if let Some(ret) = args.ret {
+        envelope = envelope.ret(if ret == RetArg::Full { Ret::Full } else { Ret::Headers });
+    }
+    if let Some(id) = &args.envid {
+        envelope = envelope.envid(id).map_err(misuse)?;
+    }
+    if args.require_tls {
+        envelope = envelope.require_tls();
+    }
+    Ok(envelope)
 }
 
 #[cfg(test)]
@@ -369,7 +391,7 @@ mod tests {
     #[test]
     fn the_user_is_the_sender_where_it_is_an_address() {
         let plan = plan(&["--server", "smtp://b%40c:pw@a.example", "--security", "none", "--to", "d@e"]).unwrap();
-        assert_eq!(plan.mail.unwrap().from.as_str(), "b@c");
+        assert_eq!(plan.mail.unwrap().envelope.reverse_path().as_str(), "b@c");
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub(crate) struct ServerUrl {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) security: Security,
+    pub(crate) lmtp: bool,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<Secret>,
 }
@@ -25,11 +26,13 @@ impl FromStr for ServerUrl {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("smtp", text));
-        let (security, default_port) = match scheme.to_ascii_lowercase().as_str() {
+        let scheme = scheme.to_ascii_lowercase();
+        let (security, default_port) = match scheme.as_str() {
+            "lmtp" => (Security::Auto, 24),
             "smtp" => (Security::Auto, 25),
             "submission" => (Security::StartTls, 587),
             "smtps" | "submissions" => (Security::Implicit, 465),
-            _ => return Err("the schemes are smtp, submission, smtps and submissions".into()),
+            _ => return Err("the schemes are smtp, submission, smtps, submissions and lmtp".into()),
         };
         let (userinfo, place) = match rest.rsplit_once('@') {
             Some((userinfo, place)) => (Some(userinfo), place),
@@ -44,6 +47,7 @@ impl FromStr for ServerUrl {
             host: host.into(),
             port: port.unwrap_or(default_port),
             security,
+            lmtp: scheme == "lmtp",
             user: user.filter(|user| !user.is_empty()),
             password: password.map(|password| Secret::new(percent_decode_str(password).collect::<Vec<u8>>())),
         })
@@ -123,6 +127,8 @@ mod tests {
         assert_eq!(place("a.example:2525"), ("a.example".into(), 2525, Security::Auto));
         assert_eq!(place("submission://a.example/"), ("a.example".into(), 587, Security::StartTls));
         assert_eq!(place("SMTPS://a.example"), ("a.example".into(), 465, Security::Implicit));
+        assert_eq!(place("lmtp://a.example"), ("a.example".into(), 24, Security::Auto));
+        assert!(read("lmtp://a.example").lmtp && !read("a.example").lmtp);
         assert_eq!(place("submissions://a.example:4650"), ("a.example".into(), 4650, Security::Implicit));
     }
 

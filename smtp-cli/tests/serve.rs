@@ -135,6 +135,8 @@ fn faults_on_purpose() {
         let ran = run(&["--tempfail"], &[]);
         assert_eq!((ran.status, &ran.json()["messages"][0]["reply"]["code"]), (75, &451.into()), "{ran:?}");
         let ran = run(&["--max-size", "1000"], &["--message", text(long.path())]);
+        assert_eq!((ran.status, &ran.json()["messages"][0]["flights"]), (65, &0.into()), "known before MAIL: {ran:?}");
+        let ran = run(&["--max-size", "1000"], &["--message", text(long.path()), "--without", "SIZE"]);
         assert_eq!((ran.status, &ran.json()["messages"][0]["reply"]["code"]), (65, &552.into()), "{ran:?}");
         let ran = run(&["--drop-after", "10000"], &["--message", text(large.path())]);
         assert_eq!((ran.status, &ran.json()["error"]["kind"]), (75, &"closed".into()), "{ran:?}");

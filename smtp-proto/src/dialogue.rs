@@ -5,6 +5,7 @@
 //! - Replies come in the order of their commands; that is all that ties one to the other.
 //! - Without PIPELINING one command is outstanding. With it commands go out in groups; EHLO, STARTTLS, AUTH, DATA, VRFY,
 //!   EXPN, NOOP, QUIT and whatever is not known may only end one.
+//! - A flight is what is said without having waited for a reply: who could have gone on anyway has not waited.
 //! - The reply at the front is watched: its limit runs from when it became the front.
 
 use alloc::collections::VecDeque;
@@ -12,18 +13,32 @@ use core::time::Duration;
 
 use proxy_proto::{Deadline, Instant, Phase};
 
-/// Replies outstanding at most. It bounds the memory of the queue; a group of this size fills many segments already.
+/// Replies outstanding at most. It bounds the memory of the queue, and how many messages are in doubt where the wire breaks;
+/// a group of this size fills many segments already.
 const WINDOW: usize = 1000;
 
-/// How eagerly commands are grouped (RFC 2920), where the server offers PIPELINING.
+/// How eagerly commands are grouped (RFC 2920), where the server offers PIPELINING. Each level needs what the one before needs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Grouping {
     /// One command, one reply.
     OneByOne,
     /// The groups of RFC 2920: MAIL, RCPT.., DATA leave together; the next MAIL may follow the body.
-    #[default]
     Groups,
+    /// Where CHUNKING is offered, too: MAIL, RCPT.., BDAT LAST leave together, and message follows message in a window. That is
+    /// more than RFC 3030 spells out; a server that turns out not to bear it is spoken to at a lower level from then on.
+    #[default]
+    Flights,
+}
+
+impl Grouping {
+    /// The next lower level.
+    pub(crate) fn lower(self) -> Self {
+        match self {
+            Self::Flights => Self::Groups,
+            Self::Groups | Self::OneByOne => Self::OneByOne,
+        }
+    }
 }
 
 /// One reply that is due.
@@ -44,11 +59,12 @@ pub(crate) struct Dialogue<T> {
     since: Instant,
     heard_since_speaking: bool,
     flights: u64,
+    commands: u64,
 }
 
 impl<T: Copy> Dialogue<T> {
     pub(crate) fn new() -> Self {
-        Self { due: VecDeque::new(), since: Instant::EPOCH, heard_since_speaking: true, flights: 0 }
+        Self { due: VecDeque::new(), since: Instant::EPOCH, heard_since_speaking: true, flights: 0, commands: 0 }
     }
 
     /// A command was put out, and its reply is due within `limit`.
@@ -66,11 +82,22 @@ impl<T: Copy> Dialogue<T> {
         }
     }
 
-    /// A reply was read: what it answers; `None` where nothing was due.
-    pub(crate) fn hear(&mut self, now: Instant) -> Option<Due<T>> {
-        self.heard_since_speaking = true;
+    /// A command is among what is put out.
+    pub(crate) fn command(&mut self) {
+        self.commands += 1;
+        self.speak();
+    }
+
+    /// A reply was read: what it answers; `None` where nothing was due. `free`: who reads it had no need to wait for it.
+    pub(crate) fn hear(&mut self, now: Instant, free: bool) -> Option<Due<T>> {
+        self.heard_since_speaking |= !free;
         self.since = now;
         self.due.pop_front()
+    }
+
+    /// What was answered just now will be answered once more (RFC 2033 section 4.2).
+    pub(crate) fn once_more(&mut self, due: Due<T>) {
+        self.due.push_front(due);
     }
 
     /// May one more command go out now?
@@ -91,6 +118,11 @@ impl<T: Copy> Dialogue<T> {
         self.due.iter().any(|due| answers(&due.to))
     }
 
+    /// How many replies are due to what `answers` describes.
+    pub(crate) fn count_due(&self, answers: impl Fn(&T) -> bool) -> usize {
+        self.due.iter().filter(|due| answers(&due.to)).count()
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.due.is_empty()
     }
@@ -108,9 +140,14 @@ impl<T: Copy> Dialogue<T> {
         now.since(self.since)
     }
 
-    /// Flights so far: times the client spoke after listening.
+    /// Flights so far: times the client spoke after it had to listen.
     pub(crate) fn flights(&self) -> u64 {
         self.flights
+    }
+
+    /// Commands so far.
+    pub(crate) fn commands(&self) -> u64 {
+        self.commands
     }
 }
 
@@ -134,11 +171,11 @@ mod tests {
         assert!(!dialogue.may_speak(false));
         dialogue.owe(at(0), "DATA", P, SECOND, true);
         assert!(!dialogue.may_speak(true));
-        assert_eq!(dialogue.hear(at(0)).unwrap().to, "MAIL");
+        assert_eq!(dialogue.hear(at(0), false).unwrap().to, "MAIL");
         assert!(!dialogue.may_speak(true));
-        assert_eq!(dialogue.hear(at(0)).unwrap().to, "DATA");
+        assert_eq!(dialogue.hear(at(0), false).unwrap().to, "DATA");
         assert!(dialogue.may_speak(true));
-        assert!(dialogue.hear(at(0)).is_none());
+        assert!(dialogue.hear(at(0), false).is_none());
     }
 
     #[test]
@@ -147,7 +184,7 @@ mod tests {
         dialogue.owe(at(1), 1, P, SECOND * 10, false);
         dialogue.owe(at(2), 2, P, SECOND * 5, false);
         assert_eq!(dialogue.deadline().unwrap().at, at(11));
-        dialogue.hear(at(4));
+        dialogue.hear(at(4), false);
         assert_eq!(dialogue.deadline().unwrap().at, at(9));
         assert_eq!(dialogue.waited(at(6)), SECOND * 2);
     }
@@ -159,7 +196,11 @@ mod tests {
         dialogue.speak();
         dialogue.owe(at(0), 1, P, SECOND, true);
         assert_eq!(dialogue.flights(), 1);
-        dialogue.hear(at(0));
+        dialogue.owe(at(0), 2, P, SECOND, true);
+        dialogue.hear(at(0), true);
+        dialogue.speak();
+        assert_eq!(dialogue.flights(), 1, "it could have spoken before");
+        dialogue.hear(at(0), false);
         dialogue.speak();
         assert_eq!(dialogue.flights(), 2);
     }

@@ -85,9 +85,20 @@ impl Extensions {
         self.get("SIZE")?.first()?.parse().ok().filter(|limit| *limit > 0)
     }
 
+    /// A limit that the server states by name, such as `"RCPTMAX"` or `"MAILMAX"` (LIMITS, RFC 9422).
+    pub fn limit(&self, name: &str) -> Option<u64> {
+        let mut limits = self.get("LIMITS")?.iter().filter_map(|limit| limit.split_once('='));
+        limits.find(|(one, _)| one.eq_ignore_ascii_case(name))?.1.parse().ok().filter(|limit| *limit > 0)
+    }
+
     /// PIPELINING (RFC 2920): commands may go out in groups.
     pub fn pipelining(&self) -> bool {
         self.offers("PIPELINING")
+    }
+
+    /// CHUNKING (RFC 3030): BDAT.
+    pub fn chunking(&self) -> bool {
+        self.offers("CHUNKING")
     }
 
     /// STARTTLS (RFC 3207).

@@ -41,6 +41,18 @@ pub enum Misuse {
         /// The EHLO keyword.
         extension: &'static str,
     },
+    /// The message is larger than the server says it takes (SIZE, RFC 1870 section 6.1).
+    TooLarge {
+        /// The message's size in octets.
+        octets: u64,
+        /// The server's limit in octets.
+        limit: u64,
+    },
+    /// More recipients than the server says it takes in one transaction (LIMITS, RFC 9422).
+    TooManyRecipients {
+        /// The server's limit.
+        limit: u64,
+    },
     /// The session is not ready yet, or QUIT was said, or it has failed.
     NotOpen,
     /// A transaction without a recipient.
@@ -82,6 +94,10 @@ impl fmt::Display for Misuse {
                 write!(f, "{verb} is not an arbitrary command: it has a method of its own")
             }
             Self::NotOffered { extension } => write!(f, "this needs {extension}, which the server does not offer"),
+            Self::TooLarge { octets, limit } => {
+                write!(f, "the message of {octets} octets is larger than the {limit} that the server takes")
+            }
+            Self::TooManyRecipients { limit } => write!(f, "the server takes {limit} recipients at once"),
             Self::NotOpen => f.write_str("the session is not open for commands"),
             Self::NoRecipients => f.write_str("a message needs at least one recipient"),
             Self::BareLineEnding => f.write_str("the message contains a bare CR or LF"),

@@ -1,7 +1,8 @@
 //! The loop: one connection, one stream, one timer.
 //!
 //! The rules of this file: everything is waited for at once; a future dropped at any await loses nothing, because every
-//! octet and every deadline lives in the connection.
+//! octet and every deadline lives in the connection. What a message has to give at once is taken before anything is written, so
+//! that a small one leaves in one piece with its commands.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,7 +10,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use smtp_proto::client::Event;
+use smtp_proto::client::{Event, TransactionId};
 use smtp_proto::{Connection, Instant, Wants};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -30,6 +31,7 @@ pub(crate) struct Drive<S> {
 
 /// A message on its way: where it comes from, and what was read of it and not taken.
 pub(crate) struct Source<R> {
+    pub(crate) id: TransactionId,
     from: R,
     chunk: bytes::BytesMut,
     ended: bool,
@@ -37,9 +39,24 @@ pub(crate) struct Source<R> {
 }
 
 impl<R> Source<R> {
-    pub(crate) fn new(from: R) -> Self {
-        Self { from, chunk: bytes::BytesMut::new(), ended: false, failed: None }
+    pub(crate) fn new(id: TransactionId, from: R) -> Self {
+        Self { id, from, chunk: bytes::BytesMut::new(), ended: false, failed: None }
     }
+
+    /// Nothing more is to be read of it.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.ended && self.chunk.is_empty()
+    }
+}
+
+/// What a message that may be sent wants.
+enum Fed<'a, R> {
+    /// Nothing of the loop's.
+    Enough,
+    /// More octets.
+    Hungry(&'a mut Source<R>),
+    /// It was handed over as a whole.
+    Whole,
 }
 
 /// What happened first.
@@ -64,20 +81,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
         Instant::from_epoch(self.epoch.elapsed())
     }
 
-    /// Runs until something happens; `source` is the message whose turn it may be.
-    pub(crate) async fn next<R: AsyncRead + Unpin>(&mut self, source: &mut Source<R>) -> Result<Event, Error> {
+    /// Runs until something happens, or, with `None`, until one of these messages was handed over as a whole.
+    pub(crate) async fn next<R: AsyncRead + Unpin>(
+        &mut self,
+        sources: &mut [Source<R>],
+    ) -> Result<Option<Event>, Error> {
         loop {
             let now = self.now();
             match self.connection.poll(now) {
-                Ok(Some(event)) => return Ok(event),
+                Ok(Some(event)) => return Ok(Some(event)),
                 Ok(None) => {}
                 Err(error) => {
                     self.part(true).await;
                     return Err(Error::Session { error, source: self.failed.take() });
                 }
             }
-            let hungry = self.feed(now, source);
-            match self.turn(now, source, hungry).await {
+            let mut hungry = match self.feed(now, sources) {
+                Fed::Whole => return Ok(None),
+                Fed::Hungry(source) => Some(source),
+                Fed::Enough => None,
+            };
+            match self.turn(now, &mut hungry).await {
                 Did::Read(Ok(n)) => self.connection.received(n),
                 Did::Read(Err(error)) => {
                     self.failed.get_or_insert(error);
@@ -94,30 +118,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                     self.unflushed = false;
                     self.connection.write_failed();
                 }
-                Did::Fetched(Ok(n)) => source.ended = n == 0,
-                Did::Fetched(Err(error)) => source.failed = Some(Error::Message(error)),
+                Did::Fetched(fetched) => {
+                    if let Some(source) = hungry {
+                        match fetched {
+                            Ok(n) => source.ended = n == 0,
+                            Err(error) => source.failed = Some(Error::Message(error)),
+                        }
+                    }
+                }
                 Did::Nothing => {}
             }
         }
     }
 
-    /// Hands over what was read of the message; `true` if more should be read.
-    fn feed<R>(&mut self, now: Instant, source: &mut Source<R>) -> bool {
-        let Some(mut body) = self.connection.body(now) else { return false };
+    /// Hands over what was read of the message whose turn it is.
+    fn feed<'a, R>(&mut self, now: Instant, sources: &'a mut [Source<R>]) -> Fed<'a, R> {
+        let Some(mut body) = self.connection.body(now) else { return Fed::Enough };
+        let id = body.transaction();
+        let Some(source) = sources.iter_mut().find(|source| Some(source.id) == id) else { return Fed::Enough };
         if source.failed.is_none() {
             source.failed = body.write(&mut source.chunk).err().map(Error::from);
         }
-        let empty = source.chunk.is_empty();
-        match (&source.failed, empty && source.ended) {
-            (Some(_), _) => body.abandon(),
-            (None, true) => body.end(),
-            (None, false) => return empty,
+        if source.failed.is_some() {
+            body.abandon();
+            Fed::Enough
+        } else if !source.chunk.is_empty() {
+            Fed::Enough
+        } else if source.ended {
+            body.end();
+            Fed::Whole
+        } else {
+            Fed::Hungry(source)
         }
-        false
     }
 
     /// Waits for the stream, the message and the deadline at once, and takes the first.
-    async fn turn<R: AsyncRead + Unpin>(&mut self, now: Instant, source: &mut Source<R>, hungry: bool) -> Did {
+    async fn turn<R: AsyncRead + Unpin>(&mut self, now: Instant, hungry: &mut Option<&mut Source<R>>) -> Did {
         let Wants { read, write, deadline, .. } = self.connection.wants(now);
         let stream = &mut self.stream;
         let flush = self.unflushed && write.is_empty();
@@ -129,6 +165,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
                     return Poll::Ready(Did::Read(result.map(|()| buffer.filled().len())));
                 }
             }
+            if let Some(source) = hungry {
+                source.chunk.resize(CHUNK, 0);
+                let mut buffer = ReadBuf::new(&mut source.chunk);
+                let fetched = Pin::new(&mut source.from).poll_read(cx, &mut buffer);
+                let n = buffer.filled().len();
+                source.chunk.truncate(n);
+                if let Poll::Ready(result) = fetched {
+                    return Poll::Ready(Did::Fetched(result.map(|()| n)));
+                }
+            }
             if !write.is_empty() {
                 if let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(cx, write) {
                     let wrote = wrote.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) });
@@ -138,16 +184,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drive<S> {
             if flush {
                 if let Poll::Ready(flushed) = Pin::new(&mut *stream).poll_flush(cx) {
                     return Poll::Ready(Did::Flushed(flushed));
-                }
-            }
-            if hungry {
-                source.chunk.resize(CHUNK, 0);
-                let mut buffer = ReadBuf::new(&mut source.chunk);
-                let fetched = Pin::new(&mut source.from).poll_read(cx, &mut buffer);
-                let n = buffer.filled().len();
-                source.chunk.truncate(n);
-                if let Poll::Ready(result) = fetched {
-                    return Poll::Ready(Did::Fetched(result.map(|()| n)));
                 }
             }
             Poll::Pending

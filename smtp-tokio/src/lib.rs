@@ -21,11 +21,13 @@ mod drive;
 mod error;
 pub mod serve;
 
+use std::collections::VecDeque;
+
 use smtp_proto::client::{Envelope, Event, Report};
 use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
 use smtp_proto::{Config, Connection, Route};
-use tokio::io::{AsyncRead, AsyncWrite, Empty, empty};
+use tokio::io::{AsyncRead, AsyncWrite, Empty};
 use tokio::net::TcpStream;
 
 pub use dial::dial;
@@ -56,6 +58,9 @@ pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
         }
     }
 }
+
+/// Messages taken from an iterator before the one whose turn it is was handed over: their commands may follow it at once.
+const AHEAD: usize = 2;
 
 /// One session with a server.
 ///
@@ -118,13 +123,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     pub async fn send(&mut self, envelope: &Envelope, message: impl AsyncRead + Unpin) -> Result<Report, Error> {
         self.check_clean()?;
         let id = self.drive.connection.send(envelope.clone(), self.endings)?;
-        let mut source = Source::new(message);
-        let report = self.until(&mut source, |event| match event {
+        let mut sources = [Source::new(id, message)];
+        let report = self.until(&mut sources, |event| match event {
             Event::Sent(report) if report.transaction == id => Some(report),
             _ => None,
         });
         let report = report.await?;
+        let [source] = sources;
         source.failed.map_or(Ok(report), Err)
+    }
+
+    /// Sends messages one behind the other, as close as the server allows: the next one's commands do not wait for the reply to
+    /// the one before. Each is taken from the iterator shortly before its turn, and read as it goes.
+    ///
+    /// `told` hears what became of each, in their order: its report, or why it was not sent ([`Error::Misuse`],
+    /// [`Error::Message`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
+    /// [`Error::Unfinished`]: nothing was sent.
+    pub async fn send_all<R: AsyncRead + Unpin>(
+        &mut self,
+        messages: impl IntoIterator<Item = (Envelope, R)>,
+        mut told: impl FnMut(Result<Report, Error>),
+    ) -> Result<(), Error> {
+        self.check_clean()?;
+        self.busy = true;
+        let mut messages = messages.into_iter().fuse();
+        let (mut sources, mut due) = (Vec::new(), VecDeque::new());
+        loop {
+            while sources.len() < AHEAD {
+                let Some((envelope, message)) = messages.next() else { break };
+                let queued = self.drive.connection.send(envelope, self.endings);
+                sources.extend(queued.as_ref().ok().map(|id| Source::new(*id, message)));
+                due.push_back(queued);
+                while let Some(Err(misuse)) = due.front() {
+                    told(Err(misuse.clone().into()));
+                    due.pop_front();
+                }
+            }
+            if due.is_empty() {
+                break;
+            }
+            match self.drive.next(&mut sources).await? {
+                Some(Event::Sent(report)) => {
+                    let at = sources.iter().position(|source| source.id == report.transaction);
+                    let failed = at.and_then(|at| sources.remove(at).failed);
+                    due.pop_front();
+                    told(failed.map_or(Ok(report), Err));
+                    while let Some(Err(misuse)) = due.front() {
+                        told(Err(misuse.clone().into()));
+                        due.pop_front();
+                    }
+                }
+                Some(_) => {}
+                None => sources.retain(|source| !source.is_handed_over()),
+            }
+        }
+        self.busy = false;
+        Ok(())
     }
 
     /// Says a command of the caller's own.
@@ -168,12 +226,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     /// Runs until an event is the one waited for.
     async fn until<R: AsyncRead + Unpin, T>(
         &mut self,
-        source: &mut Source<R>,
+        sources: &mut [Source<R>],
         wanted: impl Fn(Event) -> Option<T>,
     ) -> Result<T, Error> {
         self.busy = true;
         loop {
-            if let Some(found) = wanted(self.drive.next(source).await?) {
+            if let Some(found) = self.drive.next(sources).await?.and_then(&wanted) {
                 self.busy = false;
                 return Ok(found);
             }
@@ -191,6 +249,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     }
 }
 
-fn nothing() -> Source<Empty> {
-    Source::new(empty())
+/// No message: what is waited for is something else.
+fn nothing() -> [Source<Empty>; 0] {
+    []
 }

@@ -6,7 +6,7 @@
 //! ```text
 //! # a comment
 //! starttls: never | if-offered | required      (never where it is not said)
-//! helo: NAME       without: KEYWORD       grouping: one-by-one       login: USER PASSWORD MECHANISM...
+//! helo: NAME       without: KEYWORD       grouping: one-by-one | groups       login: USER PASSWORD MECHANISM...
 //! message: FROM to TO...       with its lines behind it, each as     | a line
 //! as: IDENTITY                 command: LINE                quit:
 //! S: what the server says      C: what the client says
@@ -16,7 +16,7 @@
 //!
 //! In the server's lines `\n`, `\r` and `\xHH` stand for octets, and a `\` at the end takes away the line's end.
 
-use proxy_proto::{Instant, Secret};
+use proxy_proto::{Instant, Machine, Secret};
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{self, Client, Envelope, Event, Outcome, Report, StartTls, TransactionId};
 use smtp_proto::command::Command;
@@ -112,6 +112,7 @@ impl Dialogue {
             ("helo", name) => self.config.helo = name.into(),
             ("without", keyword) => self.config.without.push(keyword.into()),
             ("grouping", "one-by-one") => self.config.grouping = Grouping::OneByOne,
+            ("grouping", "groups") => self.config.grouping = Grouping::Groups,
             ("login", words) => {
                 let words: Vec<_> = words.split(' ').collect();
                 let [user, password, names @ ..] = &words[..] else { panic!("login: USER PASSWORD MECHANISM...") };
@@ -174,11 +175,13 @@ impl Dialogue {
                 if client.phase() == phase::STARTTLS {
                     client.secured(Channel::secured());
                 }
+                client.transmit(now, output);
                 while let Some(mut body) = client.body(now, output, usize::MAX) {
                     let id = body.transaction();
                     let (_, octets) = self.bodies.iter().find(|(one, _)| Some(*one) == id).expect("a message");
                     body.write(&mut &octets[..]).expect("canonical line endings");
                     body.end();
+                    client.transmit(now, output);
                 }
             }
         }

@@ -28,6 +28,8 @@ pub struct Arrived {
 pub struct Manners {
     /// Recipients refused with 550.
     pub refuse: Vec<String>,
+    /// Recipients refused with 550 once the message is there, which only LMTP can say.
+    pub full: Vec<String>,
     /// The password of everybody, for mechanisms that ask for one.
     pub password: Option<String>,
 }
@@ -129,6 +131,15 @@ impl Wire {
     ///
     /// Where a message is asked for that is not among these.
     pub fn run_out(&mut self, messages: &[(TransactionId, &[u8])]) {
+        self.run_out_to(messages, |_| false);
+    }
+
+    /// The same, until `done` says so of an event.
+    ///
+    /// # Panics
+    ///
+    /// Where a message is asked for that is not among these.
+    pub fn run_out_to(&mut self, messages: &[(TransactionId, &[u8])], done: impl Fn(&Event) -> bool) {
         let mut rest: Vec<_> = messages.to_vec();
         self.run(
             |mut body| {
@@ -139,7 +150,7 @@ impl Wire {
                     body.end();
                 }
             },
-            |_| false,
+            done,
         );
     }
 
@@ -181,9 +192,16 @@ impl Wire {
                     Err(error) => self.failure = Some(error),
                 }
             }
-            if let Some(body) = self.client.body(self.now) {
+            // As long as it takes any: messages may stand one behind the other in one flight.
+            let mut written = usize::MAX;
+            while let Some(body) = self.client.body(self.now) {
                 write(body);
                 self.body_ended = self.client.body(self.now).is_none();
+                let waits = self.client.wants(self.now).write.len();
+                if waits == written {
+                    break;
+                }
+                written = waits;
             }
             moved |= self.poll_server();
             moved |= self.carry();
@@ -313,9 +331,17 @@ impl Wire {
             server::Event::Content { octets, last } => {
                 self.arriving.content.extend(octets);
                 if last {
+                    let mut each = std::mem::take(&mut self.arriving.to).into_iter();
                     while let Some(decision) = self.server.decision() {
-                        decision.accept();
+                        match each.next() {
+                            Some(full) if self.manners.full.contains(&full) => decision.reject(),
+                            to => {
+                                decision.accept();
+                                self.arriving.to.extend(to);
+                            }
+                        }
                     }
+                    self.arriving.to.extend(each);
                     self.arrived.push(std::mem::take(&mut self.arriving));
                 }
             }

@@ -7,7 +7,7 @@ use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Outcome, Report};
 use smtp_proto::command::Command;
 use smtp_proto::{Cause, Config, Limits, Misuse, Security};
-use tests::script::serve;
+use tests::script::{Peer, serve};
 
 /// What came of an operation, in words that all adapters share.
 #[derive(Debug, PartialEq)]
@@ -397,6 +397,117 @@ fn a_secret_echoed_after_authentication_is_not_shown() {
         let (reports, _) = run(&config, &envelope(), &mut messages(&[b"hello\r\n"]));
         let Outcome::Refused(reply) = &reports[0].recipients[0].outcome else { panic!("{reports:?}") };
         assert_eq!(reply.text(), "no: ***, ***, ***==");
+        server.join().unwrap();
+    }
+}
+
+/// Sends all at once; each result as it was told.
+type RunAll = fn(&Config, Vec<(Envelope, Box<dyn Read>)>) -> (Vec<Result<Report, Failed>>, Option<Failed>);
+
+fn all_blocking(
+    config: &Config,
+    messages: Vec<(Envelope, Box<dyn Read>)>,
+) -> (Vec<Result<Report, Failed>>, Option<Failed>) {
+    let mut told = Vec::new();
+    let run = || {
+        let mut smtp = smtp_blocking::connect(config)?;
+        smtp.send_all(messages, |result| told.push(result.map_err(failed!(smtp_blocking))))?;
+        smtp.quit()
+    };
+    let result: Result<(), smtp_blocking::Error> = run();
+    (told, result.map_err(failed!(smtp_blocking)).err())
+}
+
+fn all_tokio(
+    config: &Config,
+    messages: Vec<(Envelope, Box<dyn Read>)>,
+) -> (Vec<Result<Report, Failed>>, Option<Failed>) {
+    let mut told = Vec::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let result: Result<(), smtp_tokio::Error> = runtime.block_on(async {
+        let mut smtp = smtp_tokio::connect(config).await?;
+        let messages = messages.into_iter().map(|(envelope, message)| (envelope, Ready(message)));
+        smtp.send_all(messages, |result| told.push(result.map_err(failed!(smtp_tokio)))).await?;
+        smtp.quit().await
+    });
+    (told, result.map_err(failed!(smtp_tokio)).err())
+}
+
+const ALL: [RunAll; 2] = [all_blocking, all_tokio];
+
+fn several(bodies: &[&'static [u8]]) -> Vec<(Envelope, Box<dyn Read>)> {
+    bodies.iter().map(|body| (envelope(), Box::new(*body) as Box<dyn Read>)).collect()
+}
+
+#[test]
+fn messages_sent_at_once_leave_in_one_flight_behind_the_first() {
+    for run in ALL {
+        let (address, server) = serve(|peer| {
+            peer.open(&["PIPELINING", "CHUNKING"]);
+            // All of a message is there before anything is answered; all of the others, too.
+            let hear = |peer: &mut Peer, size: usize| {
+                assert_eq!(peer.hear(), "MAIL FROM:<alice@example.org>");
+                assert_eq!(peer.hear(), "RCPT TO:<bob@example.net>");
+                assert_eq!(peer.hear(), format!("BDAT {size} LAST"));
+                peer.swallow(size);
+            };
+            hear(peer, 5);
+            peer.say("250 ok\r\n250 ok\r\n250 one\r\n");
+            hear(peer, 5);
+            assert_eq!(peer.hear(), "RSET");
+            hear(peer, 7);
+            assert_eq!(peer.hear(), "RSET");
+            hear(peer, 0);
+            peer.say("250 ok\r\n250 ok\r\n250 two\r\n250 ok\r\n250 ok\r\n250 ok\r\n554 three\r\n250 ok\r\n");
+            peer.say("250 ok\r\n250 ok\r\n250 four\r\n");
+            assert_eq!(peer.hear(), "QUIT");
+            peer.say("221 bye\r\n");
+        });
+        let mut messages = several(&[b"one\r\n", b"two\r\n", b"three\n", b""]);
+        // What the server cannot carry is told in its place, and nothing of it is said.
+        let eight = envelope().body(smtp_proto::client::BodyKind::EightBitMime);
+        messages.insert(2, (eight, Box::new(&b"\xff"[..])));
+        let (told, failed) = run(&config(address), messages);
+        assert_eq!(failed, None);
+        let texts: Vec<_> = told
+            .iter()
+            .map(|one| match one {
+                Ok(report) => report.reply.as_ref().unwrap().text().into_owned(),
+                Err(Failed::Misuse(Misuse::NotOffered { extension })) => (*extension).to_owned(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(texts, ["one", "two", "8BITMIME", "three", "four"]);
+        assert!(told[0].as_ref().unwrap().is_accepted() && !told[3].as_ref().unwrap().is_accepted());
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn where_the_session_breaks_down_each_message_under_way_is_told() {
+    for run in ALL {
+        let (address, server) = serve(|peer| {
+            peer.open(&["PIPELINING", "CHUNKING"]);
+            for _ in 0..2 {
+                for _ in 0..3 {
+                    peer.hear();
+                }
+                peer.swallow(5);
+                peer.say("250 ok\r\n250 ok\r\n250 taken\r\n");
+            }
+            // RSET, MAIL, RCPT, BDAT LAST, and no answer any more.
+            for _ in 0..2 {
+                for _ in 0..4 {
+                    peer.hear();
+                }
+                peer.swallow(5);
+            }
+        });
+        let (told, failed) = run(&config(address), several(&[b"one\r\n", b"two\r\n", b"thr\r\n", b"fou\r\n"]));
+        assert!(matches!(failed, Some(Failed::Session(_))), "{failed:?}");
+        let outcomes: Vec<_> = told.iter().map(|one| &one.as_ref().unwrap().recipients[0].outcome).collect();
+        assert!(matches!(outcomes[..2], [Outcome::Accepted(_), Outcome::Accepted(_)]), "{outcomes:?}");
+        assert!(outcomes[2..].iter().all(|one| **one == Outcome::Unknown), "{outcomes:?}");
         server.join().unwrap();
     }
 }

@@ -115,6 +115,48 @@ const PIPELINED_PHASES: [&str; 13] = [
     "QUIT",
 ];
 
+const CHUNKED: &str = "
+    message: alice@example.org to bob@example.net carol@example.net
+    | .
+    message: <> to dan@example.net
+    | two
+    quit:
+    S: 220 mx.example.org
+    C: EHLO client.example.org
+    S: 250-mx.example.org
+    S: 250-CHUNKING
+    S: 250 PIPELINING
+    C: MAIL FROM:<alice@example.org>
+    C: RCPT TO:<bob@example.net>
+    C: RCPT TO:<carol@example.net>
+    C: BDAT 3 LAST
+    C: .
+    S: 250 ok
+    S: 250 ok
+    S: 250 ok
+    S: 250 taken
+    C: MAIL FROM:<>
+    C: RCPT TO:<dan@example.net>
+    C: BDAT 5 LAST
+    C: two
+    S: 250 ok
+    S: 250 ok
+    S: 250 taken
+    C: QUIT
+    S: 221 bye
+    = greeted 220
+    = ready
+    = mail 250
+    = recipient 0 250
+    = recipient 1 250
+    = sent accepted 250, accepted 250
+    = mail 250
+    = recipient 0 250
+    = sent accepted 250
+    = closed 221";
+const CHUNKED_PHASES: [&str; 10] =
+    ["greeting", "EHLO", "MAIL", "RCPT", "RCPT", "final dot", "MAIL", "RCPT", "final dot", "QUIT"];
+
 const SECURED: &str = "
     starttls: required
     login: tim tanstaaftanstaaf LOGIN
@@ -141,10 +183,11 @@ const SECURED: &str = "
     = ready";
 const SECURED_PHASES: [&str; 7] = ["greeting", "EHLO", "STARTTLS", "EHLO", "AUTH", "AUTH", "AUTH"];
 
-fn bases() -> [(Dialogue, &'static [&'static str]); 3] {
+fn bases() -> [(Dialogue, &'static [&'static str]); 4] {
     [
         (Dialogue::parse(ONE_BY_ONE), &ONE_BY_ONE_PHASES),
         (Dialogue::parse(PIPELINED), &PIPELINED_PHASES),
+        (Dialogue::parse(CHUNKED), &CHUNKED_PHASES),
         (Dialogue::parse(SECURED), &SECURED_PHASES),
     ]
 }
@@ -609,8 +652,11 @@ fn server_words() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let words = prop::sample::select(vec![
         &b"220 mx.example.org\r\n"[..],
         b"250-mx.example.org\r\n250-PIPELINING\r\n250-STARTTLS\r\n250-SIZE 1000\r\n250 AUTH PLAIN LOGIN CRAM-MD5\r\n",
+        b"250-mx.example.org\r\n250-PIPELINING\r\n250-BINARYMIME\r\n250 CHUNKING\r\n",
         b"250 ok\r\n",
         b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n",
+        b"250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n",
+        b"503 what\r\n",
         b"250-\r\n",
         b"354 go\r\n",
         b"421 bye\r\n",

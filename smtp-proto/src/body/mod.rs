@@ -1,10 +1,13 @@
-//! The body of a message on its way out: line endings, and the dot (RFC 5321 sections 2.3.8, 4.1.1.4 and 4.5.2).
+//! The body of a message on its way out: line endings, and the dot (RFC 5321 sections 2.3.8, 4.1.1.4 and 4.5.2) or the
+//! chunks of BDAT (RFC 3030).
 //!
 //! The rules of this room: a message is one thing however it is cut; nothing in it can end it early; it ends with CRLF,
 //! which is added only where it is missing; memory does not depend on its size.
 
+mod chunks;
 mod stuffing;
 
+pub use chunks::Chunks;
 pub use stuffing::{DotStuffing, Unstuffing, UnstuffingError};
 
 /// What becomes of line endings that are not CRLF.
@@ -18,4 +21,7 @@ pub enum LineEndings {
     Canonical,
     /// A bare CR or LF is refused as [`Misuse::BareLineEnding`](crate::Misuse::BareLineEnding).
     Strict,
+    /// All octets stay as they are, and nothing is added at the end. This takes BDAT and BINARYMIME (RFC 3030 section 3); a
+    /// server that does not offer them is a [`Misuse::NotOffered`](crate::Misuse::NotOffered) before MAIL.
+    Exact,
 }

@@ -28,12 +28,19 @@ enum At {
 pub struct DotStuffing {
     endings: LineEndings,
     at: At,
+    /// Line endings only, as BDAT wants them.
+    dotless: bool,
 }
 
 impl DotStuffing {
     /// An encoder at the head of a message.
     pub fn new(endings: LineEndings) -> Self {
-        Self { endings, at: At::Head }
+        Self { endings, at: At::Head, dotless: false }
+    }
+
+    /// The same line endings, and no dots: what BDAT counts is not searched for an end.
+    pub(super) fn dotless(endings: LineEndings) -> Self {
+        Self { endings, at: At::Head, dotless: true }
     }
 
     /// Appends the encoded form of the next octets of the message to `output`.
@@ -62,7 +69,7 @@ impl DotStuffing {
                 }
                 (At::Head | At::Middle, _) => {}
             }
-            if self.at == At::Head && first == b'.' {
+            if self.at == At::Head && first == b'.' && !self.dotless {
                 output.push(b'.');
             }
             let line = memchr::memchr(b'\n', rest);
@@ -96,13 +103,18 @@ impl DotStuffing {
 
     /// Completes the last line, and appends the dot that ends the message.
     pub fn end(&mut self, output: &mut Vec<u8>) {
+        self.end_line(output);
+        output.extend_from_slice(b".\r\n");
+    }
+
+    /// Completes the last line.
+    pub(super) fn end_line(&mut self, output: &mut Vec<u8>) {
         match self.at {
             At::Head => {}
             At::Middle => output.extend_from_slice(b"\r\n"),
             At::Cr => output.push(b'\n'),
         }
         self.at = At::Head;
-        output.extend_from_slice(b".\r\n");
     }
 
     fn check(&self, chunk: &[u8]) -> Result<(), Misuse> {

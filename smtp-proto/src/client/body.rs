@@ -1,4 +1,7 @@
 //! The message on its way out: a handle that exists only while octets of it may go.
+//!
+//! The rules of this file: DATA's octets go out as they come; BDAT's are gathered to a chunk first, because its size stands
+//! before it. A handle that was obtained can always be ended, also where the last chunk has to wait.
 
 use alloc::vec::Vec;
 
@@ -34,18 +37,25 @@ impl Body<'_> {
     /// hold a bare one. Nothing of them was taken; the message can only be [abandoned](Self::abandon).
     pub fn write(&mut self, chunk: &mut impl Buf) -> Result<usize, Misuse> {
         let mut taken = 0;
-        while chunk.has_remaining() && self.output.len() < self.room {
-            let piece = chunk.chunk();
-            let piece = &piece[..piece.len().min(self.room - self.output.len())];
+        while chunk.has_remaining() {
             let Some(transaction) = self.client.sending_body() else { break };
-            transaction.body.write(piece, self.output)?;
-            transaction.octets += piece.len() as u64;
-            let length = piece.len();
-            chunk.advance(length);
-            taken += length;
-        }
-        if taken > 0 {
-            self.client.speak_body();
+            if transaction.framing.is_full() {
+                self.client.say_chunk(self.now, false, self.output);
+                continue;
+            }
+            let room = self.room.saturating_sub(self.output.len());
+            if room == 0 {
+                break;
+            }
+            let piece = chunk.chunk();
+            let written = transaction.framing.write(&piece[..piece.len().min(room)], self.output)?;
+            transaction.octets += written as u64;
+            let on_the_wire = !transaction.framing.is_chunked();
+            chunk.advance(written);
+            taken += written;
+            if on_the_wire {
+                self.client.speak_body();
+            }
         }
         Ok(taken)
     }

@@ -34,6 +34,8 @@ pub struct Config {
     pub host: String,
     /// The name given in EHLO: a domain or an address literal.
     pub helo: String,
+    /// Whether the server speaks LMTP (RFC 2033): LHLO, and a reply to the message for each accepted recipient.
+    pub lmtp: bool,
     /// Whether STARTTLS is said.
     pub starttls: StartTls,
     /// Who is to be authenticated; nobody where `None`.
@@ -61,6 +63,7 @@ impl Config {
         Self {
             host: host.into(),
             helo: "localhost".into(),
+            lmtp: false,
             starttls: StartTls::default(),
             credentials: None,
             allowed: sasl::Allowed::default(),

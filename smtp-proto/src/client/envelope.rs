@@ -2,8 +2,15 @@
 
 use alloc::vec::Vec;
 
+use super::extended::BodyKind;
+use super::require::Require;
 use crate::Misuse;
+use crate::body::LineEndings;
 use crate::command::{ForwardPath, Parameter, ReversePath};
+use crate::extension::Extensions;
+
+/// A parameter, with the extension that the server must offer for it, where that is known.
+pub(crate) type Given = (Option<&'static str>, Parameter);
 
 /// A message's envelope, with the parameters of MAIL and RCPT in raw form.
 ///
@@ -19,9 +26,12 @@ use crate::command::{ForwardPath, Parameter, ReversePath};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Envelope {
     pub(crate) reverse_path: ReversePath,
-    pub(crate) parameters: Vec<Parameter>,
-    pub(crate) recipients: Vec<(ForwardPath, Vec<Parameter>)>,
+    pub(crate) parameters: Vec<Given>,
+    pub(crate) recipients: Vec<(ForwardPath, Vec<Given>)>,
     pub(crate) size: Option<u64>,
+    pub(crate) body: BodyKind,
+    pub(crate) smtputf8: bool,
+    pub(crate) require: Require,
 }
 
 impl Envelope {
@@ -48,13 +58,21 @@ impl Envelope {
         if recipients.is_empty() {
             return Err(Misuse::NoRecipients);
         }
-        Ok(Self { reverse_path, parameters: Vec::new(), recipients, size: None })
+        Ok(Self {
+            reverse_path,
+            parameters: Vec::new(),
+            recipients,
+            size: None,
+            body: BodyKind::default(),
+            smtputf8: false,
+            require: Require::Any,
+        })
     }
 
     /// Adds a parameter to MAIL, in raw form. Whether the server offers its extension is the caller's business.
     #[must_use]
     pub fn parameter(mut self, parameter: Parameter) -> Self {
-        self.parameters.push(parameter);
+        self.parameters.push((None, parameter));
         self
     }
 
@@ -62,15 +80,23 @@ impl Envelope {
     #[must_use]
     pub fn recipient_parameter(mut self, recipient: usize, parameter: Parameter) -> Self {
         if let Some((_, parameters)) = self.recipients.get_mut(recipient) {
-            parameters.push(parameter);
+            parameters.push((None, parameter));
         }
         self
     }
 
-    /// The message's size in octets, told to servers that offer SIZE (RFC 1870), so that they can refuse it before it goes.
+    /// The message's size in octets, told to servers that offer SIZE (RFC 1870), so that they can refuse it before it goes. Where
+    /// the server has stated a limit that it exceeds, it is refused here.
     #[must_use]
     pub fn size(mut self, octets: u64) -> Self {
         self.size = Some(octets);
+        self
+    }
+
+    /// How many recipients must be accepted for the message to go out.
+    #[must_use]
+    pub fn require(mut self, require: Require) -> Self {
+        self.require = require;
         self
     }
 
@@ -84,8 +110,39 @@ impl Envelope {
         self.recipients.iter().map(|(path, _)| path)
     }
 
-    /// `true` where an address needs SMTPUTF8.
+    /// Refuses what cannot be asked of a server that offers only this.
+    pub(crate) fn check(&self, offered: &Extensions, endings: LineEndings) -> Result<(), Misuse> {
+        let binary = self.is_binary(endings);
+        let own = [
+            (self.is_international(), "SMTPUTF8"),
+            (self.body == BodyKind::EightBitMime && !binary, "8BITMIME"),
+            (binary, "BINARYMIME"),
+            (binary, "CHUNKING"),
+        ];
+        let own = own.into_iter().filter_map(|(needed, extension)| needed.then_some(extension));
+        let each = self.parameters.iter().chain(self.recipients.iter().flat_map(|(_, parameters)| parameters));
+        let mut needed = own.chain(each.filter_map(|(extension, _)| *extension));
+        if let Some(extension) = needed.find(|extension| !offered.offers(extension)) {
+            return Err(Misuse::NotOffered { extension });
+        }
+        if let (Some(octets), Some(limit)) = (self.size, offered.size_limit()) {
+            if octets > limit {
+                return Err(Misuse::TooLarge { octets, limit });
+            }
+        }
+        match offered.limit("RCPTMAX") {
+            Some(limit) if self.recipients.len() as u64 > limit => Err(Misuse::TooManyRecipients { limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the message must go by BDAT.
+    pub(crate) fn is_binary(&self, endings: LineEndings) -> bool {
+        self.body == BodyKind::BinaryMime || endings == LineEndings::Exact
+    }
+
+    /// `true` where the transaction needs SMTPUTF8.
     pub(crate) fn is_international(&self) -> bool {
-        self.reverse_path.is_international() || self.recipients().any(ForwardPath::is_international)
+        self.smtputf8 || self.reverse_path.is_international() || self.recipients().any(ForwardPath::is_international)
     }
 }

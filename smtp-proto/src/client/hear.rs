@@ -5,7 +5,7 @@ use proxy_proto::{Instant, Secret};
 use super::auth::{Exchange, Step};
 use super::config::StartTls;
 use super::event::{Event, TransactionId};
-use super::transaction::{Heard, Next, Transaction};
+use super::transaction::{Heard, Transaction};
 use super::transcript::Line;
 use super::{Client, Owed, Stage, Work};
 use crate::dialogue::Due;
@@ -25,7 +25,8 @@ impl Client {
         }
         self.show(now, here, Line::Server(&reply));
         self.last = Some(reply.clone());
-        let Some(due) = self.dialogue.hear(now) else { return self.hear_unasked(reply) };
+        let free = self.could_speak();
+        let Some(due) = self.dialogue.hear(now, free) else { return self.hear_unasked(reply) };
         let closing = (reply.code() == Code::SERVICE_CLOSING).then(|| reply.clone());
         let event = match due.to {
             Owed::Greeting => self.hear_greeting(reply),
@@ -44,6 +45,12 @@ impl Client {
                 transaction.hear_rcpt(recipient, reply, flights)
             }),
             Owed::Data(id) => self.hear_transaction(due, id, reply, Transaction::hear_data),
+            Owed::Chunk(id) => self.hear_transaction(due, id, reply, Transaction::hear_chunk),
+            Owed::Last(id) => {
+                // What was taken needs no RSET behind it.
+                self.doubtful = self.doubtful.filter(|doubtful| *doubtful != id || !reply.code().is_positive());
+                self.hear_transaction(due, id, reply, Transaction::hear_message)
+            }
             Owed::Message(id) => self.hear_transaction(due, id, reply, Transaction::hear_message),
             // Whatever was said to a dot that ends nothing: the transaction is over at the server.
             Owed::LoneDot(_) => {
@@ -120,7 +127,7 @@ impl Client {
             return self.advance(reply);
         }
         // An old server does not know EHLO (RFC 5321 section 3.2); 521 and 554 refuse the client, not the command.
-        if code.is_permanent() && !matches!(code.number(), 521 | 554) {
+        if code.is_permanent() && !matches!(code.number(), 521 | 554) && !self.config.lmtp {
             self.stage = Stage::Helo;
             return Ok(None);
         }
@@ -259,23 +266,37 @@ impl Client {
         hear: impl FnOnce(&mut Transaction, Reply, u64) -> Heard,
     ) -> Result<Option<Event>, Error> {
         let flights = self.dialogue.flights();
-        let found = self.work.iter_mut().find_map(|work| match work {
-            Work::Message(transaction) if transaction.id == id => Some(transaction),
-            _ => None,
-        });
-        let Some(transaction) = found else { return Ok(None) };
-        match hear(transaction, reply.clone(), flights) {
+        let is_it = |work: &Work| matches!(work, Work::Message(transaction) if transaction.id == id);
+        let Some(at) = self.work.iter().position(is_it) else { return Ok(None) };
+        let grouping = self.grouping();
+        let Some(Work::Message(transaction)) = self.work.get_mut(at) else { return Ok(None) };
+        if transaction.is_lost(due.to, reply.code()) {
+            // Not for each message that was under way when it happened.
+            if !transaction.shaken && transaction.grouping >= grouping {
+                self.grouping = transaction.grouping.lower();
+            }
+            transaction.shaken = true;
+        } else if matches!(due.to, Owed::Chunk(_) | Owed::Last(_)) && !transaction.is_decided() {
+            self.proven = true;
+        }
+        let heard = hear(transaction, reply.clone(), flights);
+        transaction.say_no_more();
+        if transaction.again {
+            // Nothing was said behind it: it was on trial, or its group ended with it.
+            self.said = at;
+        }
+        match heard {
             Heard::Event(event) => {
-                // Settled before all was said: the rest need not be said.
-                if transaction.is_settled() && matches!(transaction.next, Next::Rcpt(_) | Next::Data) {
-                    transaction.next = Next::Nothing;
-                }
                 if transaction.is_settled() {
                     self.next_operation();
                 }
                 Ok(Some(event))
             }
             Heard::Nothing => Ok(None),
+            Heard::OnceMore => {
+                self.dialogue.once_more(due);
+                Ok(None)
+            }
             Heard::Unexpected => Err(self.fail_with(due.phase, Cause::Unexpected(reply))),
         }
     }

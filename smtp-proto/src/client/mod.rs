@@ -14,8 +14,11 @@ mod body;
 mod config;
 mod envelope;
 mod event;
+mod extended;
+mod framing;
 mod hear;
 mod report;
+mod require;
 mod say;
 mod transaction;
 mod transcript;
@@ -29,12 +32,14 @@ pub use body::Body;
 pub use config::{Config, Entropy, StartTls};
 pub use envelope::Envelope;
 pub use event::{CommandId, Event, TransactionId};
+pub use extended::{BodyKind, DeliverBy, Notify, Ret};
 pub use report::{Outcome, Recipient, Report};
+pub use require::Require;
 pub use transcript::{Line, Transcript};
 
-use crate::body::{DotStuffing, LineEndings};
+use crate::body::LineEndings;
 use crate::command::Command;
-use crate::dialogue::Dialogue;
+use crate::dialogue::{Dialogue, Grouping};
 use crate::error::{Cause, Error};
 use crate::extension::Extensions;
 use crate::limits::Limits;
@@ -73,10 +78,26 @@ enum Owed {
     Mail(TransactionId),
     Rcpt(TransactionId, usize),
     Data(TransactionId),
+    /// A chunk that is not the last.
+    Chunk(TransactionId),
+    /// BDAT LAST.
+    Last(TransactionId),
+    /// The final dot.
     Message(TransactionId),
     LoneDot(TransactionId),
     Command(CommandId),
     Quit,
+}
+
+impl Owed {
+    /// The transaction that the reply belongs to.
+    fn transaction(self) -> Option<TransactionId> {
+        match self {
+            Self::Mail(id) | Self::Rcpt(id, _) | Self::Data(id) | Self::Chunk(id) => Some(id),
+            Self::Last(id) | Self::Message(id) | Self::LoneDot(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// What the caller asked for, in order.
@@ -110,12 +131,21 @@ pub struct Client {
     /// Work whose last word is out, at the front of `work`.
     said: usize,
     count: u64,
+    /// Messages that were queued before it was known what the server offers.
+    unchecked: usize,
     quitting: bool,
+    /// How eagerly commands are grouped, as far as the server bears it.
+    grouping: Grouping,
+    /// The server has answered a group with BDAT as it should.
+    proven: bool,
+    /// The latest transaction with BDAT, while nobody knows whether RSET must follow it.
+    doubtful: Option<TransactionId>,
     /// A transaction is open at the server that nobody will complete: RSET before the next.
     must_reset: bool,
     /// A farewell is due, though the session failed: the server deserves a QUIT where it still listens.
     farewell: bool,
-    ended: Option<TransactionId>,
+    /// Messages put out as a whole, and the latest of them.
+    ended: (u64, Option<TransactionId>),
     last: Option<Reply>,
     failure: Option<Error>,
 }
@@ -130,6 +160,7 @@ impl Client {
     pub fn new(config: Config) -> Result<Self, Misuse> {
         config.check()?;
         Ok(Self {
+            grouping: config.grouping,
             config,
             stage: Stage::Begin,
             reader: ReplyReader::new(ReplyLimits::default()),
@@ -145,10 +176,13 @@ impl Client {
             work: VecDeque::new(),
             said: 0,
             count: 0,
+            unchecked: 0,
             quitting: false,
+            proven: false,
+            doubtful: None,
             must_reset: false,
             farewell: false,
-            ended: None,
+            ended: (0, None),
             last: None,
             failure: None,
         })
@@ -171,15 +205,18 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Misuse::NotOpen`] after QUIT or a failure; [`Misuse::NotOffered`] where an address needs SMTPUTF8 and the server,
-    /// being ready, does not offer it.
+    /// [`Misuse::NotOpen`] after QUIT or a failure; [`Misuse::NotOffered`] where the message needs an extension that the server
+    /// does not offer, [`Misuse::TooLarge`] and [`Misuse::TooManyRecipients`] where it exceeds a limit that the server states.
+    /// Before the session is ready that cannot be known: [`Report::misuse`] tells it then.
     pub fn send(&mut self, envelope: Envelope, endings: LineEndings) -> Result<TransactionId, Misuse> {
         self.check_open()?;
-        if self.is_ready() && envelope.is_international() && !self.extensions.smtputf8() {
-            return Err(Misuse::NotOffered { extension: "SMTPUTF8" });
+        if self.is_ready() {
+            envelope.check(&self.extensions, endings)?;
+        } else {
+            self.unchecked += 1;
         }
         let id = TransactionId(self.next_number());
-        self.work.push_back(Work::Message(Transaction::new(id, envelope, DotStuffing::new(endings))));
+        self.work.push_back(Work::Message(Transaction::new(id, envelope, endings, self.config.lmtp)));
         Ok(id)
     }
 
@@ -208,6 +245,8 @@ impl Client {
     }
 
     /// The message whose octets may go out now, if one may; they are appended to `output`, up to `room` octets in all.
+    ///
+    /// [Transmit](Machine::transmit) first: the commands before a message may go out with it.
     ///
     /// None goes out while a reply that nothing asked for is coming in: it may refuse the message, and must not be taken for
     /// the answer to a dot said meanwhile.
@@ -248,9 +287,29 @@ impl Client {
         self.authenticated.as_ref()
     }
 
-    /// Flights so far: times the client spoke after listening.
+    /// Flights so far: times the client spoke after it had to listen.
     pub fn flights(&self) -> u64 {
         self.dialogue.flights()
+    }
+
+    /// Commands so far.
+    pub fn commands(&self) -> u64 {
+        self.dialogue.commands()
+    }
+
+    /// How eagerly commands are grouped with this server: what was asked for, as far as it offers what that takes and has
+    /// borne it so far.
+    pub fn grouping(&self) -> Grouping {
+        match self.grouping {
+            _ if !self.extensions.pipelining() => Grouping::OneByOne,
+            Grouping::Flights if !self.extensions.chunking() => Grouping::Groups,
+            level => level,
+        }
+    }
+
+    /// Groups commands more or less eagerly from the next message on.
+    pub fn set_grouping(&mut self, grouping: Grouping) {
+        self.grouping = grouping;
     }
 
     /// After a failure, what became of each message that was under way or waiting, one a call.
@@ -263,7 +322,8 @@ impl Client {
         while let Some(work) = self.work.pop_front() {
             if let Work::Message(mut transaction) = work {
                 if !transaction.is_settled() {
-                    let dot_is_out = transaction.next == Next::Nothing && handed_over(transaction.id);
+                    let all_said = transaction.next == Next::Nothing && !transaction.again;
+                    let dot_is_out = all_said && handed_over(transaction.id);
                     return Some(transaction.cut_short(why, dot_is_out, flights));
                 }
             }
@@ -274,6 +334,22 @@ impl Client {
     /// Ends the session for a reason that its owner found: the stream, or a layer below.
     pub fn fail(&mut self, error: Error) -> Error {
         self.failure.get_or_insert(error).clone()
+    }
+
+    /// Being ready, refuses the messages queued before that need what is not offered; one a call.
+    fn check_queued(&mut self) -> Option<Report> {
+        if self.unchecked == 0 || self.stage != Stage::Ready {
+            return None;
+        }
+        let mut messages = self.work.iter_mut().filter_map(|work| match work {
+            Work::Message(transaction) if !transaction.is_settled() => Some(transaction),
+            _ => None,
+        });
+        let report = messages.find_map(|transaction| transaction.check(&self.extensions));
+        if report.is_none() {
+            self.unchecked = 0;
+        }
+        report
     }
 
     fn check_open(&self) -> Result<(), Misuse> {
@@ -294,7 +370,7 @@ impl Client {
             return due.phase;
         }
         match (self.stage, self.work.get(self.said)) {
-            (Stage::Ready, Some(Work::Message(Transaction { next: Next::Body, .. }))) => phase::BLOCK,
+            (Stage::Ready, Some(Work::Message(Transaction { next: Next::Body | Next::Last, .. }))) => phase::BLOCK,
             (Stage::Ready, _) => phase::IDLE,
             (Stage::Begin | Stage::Greeting, _) => phase::GREETING,
             (Stage::Ehlo | Stage::Helo, _) => phase::EHLO,
@@ -332,8 +408,8 @@ impl Client {
         self.last.clone()
     }
 
-    /// The latest message whose final dot was put out.
-    pub(crate) fn last_ended(&self) -> Option<TransactionId> {
+    /// How many messages were put out as a whole, and the latest of them.
+    pub(crate) fn last_ended(&self) -> (u64, Option<TransactionId>) {
         self.ended
     }
 
@@ -379,6 +455,9 @@ impl Machine for Client {
             }
             if self.stage == Stage::Closed {
                 return Ok(None);
+            }
+            if let Some(report) = self.check_queued() {
+                return Ok(Some(Event::Sent(report)));
             }
             let reply = match self.reader.receive(input) {
                 Ok(Some(reply)) => reply,

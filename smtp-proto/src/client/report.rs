@@ -6,9 +6,9 @@
 use alloc::vec::Vec;
 
 use super::event::TransactionId;
-use crate::Error;
 use crate::command::{ForwardPath, ReversePath};
 use crate::reply::Reply;
+use crate::{Error, Misuse};
 
 /// What became of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,10 +24,14 @@ pub struct Report {
     pub reply: Option<Reply>,
     /// What cut the transaction short, if anything did. The session is over then, too.
     pub cut_short: Option<Error>,
+    /// What the server would have had to offer, where the message was queued before that was known; nothing was said of it.
+    pub misuse: Option<Misuse>,
     /// Octets of the message that were taken from the caller.
     pub octets: u64,
-    /// Flights from MAIL to the final reply: turns the client took at speaking.
+    /// Flights from MAIL to the final reply: times the client spoke after it had to listen.
     pub flights: u64,
+    /// Commands, from MAIL (or a RSET before it) on.
+    pub commands: u64,
 }
 
 /// What became of one recipient.

@@ -1,4 +1,13 @@
-//! What the client says, and when (RFC 5321 section 4.1.1, RFC 2920 section 3.1).
+//! What the client says, and when (RFC 5321 section 4.1.1, RFC 2920 section 3.1, RFC 3030 section 2).
+//!
+//! The rules of this file:
+//!
+//! - Work is said in its order, as far as the dialogue permits; nothing overtakes.
+//! - Until a server has answered a group with BDAT as it should, nothing is said behind that group: so whatever goes wrong with
+//!   it can be said again, one level lower, and nothing is lost.
+//! - A RSET stands between a BDAT that is not known to have succeeded and the next MAIL: it costs no flight, and keeps a refused
+//!   chunk from spoiling the next message.
+//! - QUIT never follows an unanswered BDAT LAST: large providers drop the message then.
 
 use alloc::format;
 use alloc::string::String;
@@ -7,12 +16,17 @@ use core::time::Duration;
 
 use proxy_proto::{Instant, Phase};
 
+use super::framing::Framing;
 use super::transaction::{Next, Transaction};
 use super::transcript::Line;
 use super::{Client, Owed, Stage, Work};
 use crate::dialogue::Grouping;
 use crate::error::Cause;
 use crate::phase;
+
+/// Chunks outstanding at most: 2 MiB, what a link of 100 Mbit/s holds in 160 ms. It bounds what is sent in vain behind a
+/// refused chunk.
+const CHUNKS: usize = 32;
 
 impl Client {
     pub(super) fn say(&mut self, now: Instant, output: &mut Vec<u8>) {
@@ -28,7 +42,8 @@ impl Client {
             Stage::Ready => self.say_work(now, output),
             _ if !self.dialogue.is_idle() => {}
             Stage::Ehlo => {
-                let line = format!("EHLO {}\r\n", self.config.helo);
+                let verb = if self.config.lmtp { "LHLO" } else { "EHLO" };
+                let line = format!("{verb} {}\r\n", self.config.helo);
                 self.line(now, phase::EHLO, output, |output| output.extend_from_slice(line.as_bytes()));
                 self.owe(now, Owed::Ehlo, phase::EHLO, limits.ehlo, true);
             }
@@ -44,7 +59,7 @@ impl Client {
             Stage::Auth => {
                 let Some(exchange) = &mut self.exchange else { return };
                 if let Some(shown) = exchange.transmit(now, output) {
-                    self.dialogue.speak();
+                    self.dialogue.command();
                     self.show(now, phase::AUTH, Line::Client(&shown));
                     self.owe(now, Owed::Auth, phase::AUTH, limits.auth, true);
                 }
@@ -56,9 +71,10 @@ impl Client {
     /// As much of the caller's work as may go out now.
     fn say_work(&mut self, now: Instant, output: &mut Vec<u8>) {
         let limits = self.config.limits;
-        while self.may_speak() {
+        while self.may_go_on() {
             match self.work.get(self.said) {
                 None => return,
+                Some(Work::Quit) if self.dialogue.is_due(|owed| matches!(owed, Owed::Last(_))) => return,
                 Some(Work::Quit) => {
                     self.line(now, phase::QUIT, output, |output| output.extend_from_slice(b"QUIT\r\n"));
                     self.owe(now, Owed::Quit, phase::QUIT, limits.quit, true);
@@ -83,31 +99,36 @@ impl Client {
     fn say_transaction(&mut self, now: Instant, output: &mut Vec<u8>) -> bool {
         let limits = self.config.limits;
         let flights = self.dialogue.flights();
-        let begins = self.begins_flight();
+        let (begins, behind_others) = (self.dialogue.begins_flight(), !self.dialogue.is_idle());
+        let (grouping, may_chunk) = (self.grouping(), self.may_chunk());
         let Some(Work::Message(transaction)) = self.work.get_mut(self.said) else { return false };
-        // Nothing more is said of a transaction whose end is known; only a 354 already asked for must be answered.
-        if transaction.is_settled() && matches!(transaction.next, Next::Rcpt(_) | Next::Data) {
-            transaction.next = Next::Nothing;
-        }
+        transaction.say_no_more();
         let id = transaction.id;
         let start = output.len();
         let (owed, phase, limit, next) = match transaction.next {
-            Next::Mail if self.must_reset => {
+            // Its owner is told first.
+            Next::Mail if self.unchecked > 0 && !transaction.is_offered(&self.extensions) => return false,
+            Next::Mail if self.must_reset || self.doubtful.is_some() => {
                 output.extend_from_slice(b"RSET\r\n");
                 self.must_reset = false;
+                self.doubtful = None;
                 (Owed::Rset, phase::RSET, limits.mail, Next::Mail)
             }
             Next::Mail => {
                 self.operation_since.get_or_insert(now);
-                transaction.began = Some(now);
-                // A flight that is under way already carries this MAIL too.
-                transaction.flights_before = if begins { flights } else { flights.saturating_sub(1) };
+                if transaction.began.is_none() {
+                    transaction.began = Some(now);
+                    // A flight that is under way already carries this MAIL too.
+                    transaction.flights_before = if begins { flights } else { flights.saturating_sub(1) };
+                }
+                transaction.behind_others = behind_others;
+                transaction.begin(grouping, &self.extensions);
                 transaction.encode_mail(&self.extensions, output);
                 (Owed::Mail(id), phase::MAIL, limits.mail, Next::Rcpt(0))
             }
             Next::Rcpt(recipient) => {
                 if !transaction.encode_rcpt(recipient, output) {
-                    transaction.next = Next::Data;
+                    transaction.next = transaction.behind_recipients();
                     return true;
                 }
                 (Owed::Rcpt(id, recipient), phase::RCPT, limits.rcpt, Next::Rcpt(recipient + 1))
@@ -120,7 +141,34 @@ impl Client {
                 output.extend_from_slice(b".\r\n");
                 (Owed::LoneDot(id), phase::MESSAGE, limits.message, Next::Nothing)
             }
-            Next::Go | Next::Body => return false,
+            Next::Body if transaction.has_replay() => {
+                transaction.play_again(output);
+                if transaction.complete {
+                    self.end_body(now, output);
+                } else if output.len() > start {
+                    self.dialogue.speak();
+                }
+                return true;
+            }
+            Next::Body if transaction.framing.is_full() && may_chunk => {
+                self.say_chunk(now, false, output);
+                return true;
+            }
+            Next::Last if may_chunk => {
+                // A message that is played again may be longer than a chunk.
+                let last = !transaction.framing.is_full();
+                self.say_chunk(now, last, output);
+                return true;
+            }
+            Next::Verdict | Next::Go | Next::Body | Next::Last => return false,
+            Next::Nothing if transaction.again => {
+                if self.dialogue.is_due(|owed| owed.transaction() == Some(id)) {
+                    return false;
+                }
+                transaction.begin_again();
+                self.must_reset = true;
+                return true;
+            }
             Next::Nothing => {
                 self.said += 1;
                 self.forget_finished();
@@ -128,10 +176,48 @@ impl Client {
             }
         };
         transaction.next = next;
-        self.dialogue.speak();
+        transaction.commands += u64::from(next != Next::Nothing);
+        if next == Next::Nothing {
+            self.dialogue.speak();
+        } else {
+            self.dialogue.command();
+        }
         self.show_line(now, phase, &output[start..]);
         self.owe(now, owed, phase, limit, matches!(owed, Owed::Data(_)));
         true
+    }
+
+    /// The chunk that was gathered, with its command.
+    pub(super) fn say_chunk(&mut self, now: Instant, last: bool, output: &mut Vec<u8>) {
+        let limits = self.config.limits;
+        let Some(Work::Message(transaction)) = self.work.get_mut(self.said) else { return };
+        let Framing::Chunks(chunks) = &mut transaction.framing else { return };
+        let size = if last { chunks.end(output) } else { chunks.chunk(output) };
+        if !self.proven && !transaction.chunks_said {
+            transaction.kept = Some(output[output.len() - size..].to_vec());
+        }
+        let (id, octets) = (transaction.id, transaction.octets);
+        transaction.chunks_said = true;
+        transaction.commands += 1;
+        self.doubtful = Some(id);
+        self.dialogue.command();
+        let phase = if last { phase::MESSAGE } else { phase::BLOCK };
+        self.show(now, phase, Line::Client(&format!("BDAT {size}{}", if last { " LAST" } else { "" })));
+        if !last {
+            return self.owe(now, Owed::Chunk(id), phase::BLOCK, limits.block, false);
+        }
+        self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
+        self.owe(now, Owed::Last(id), phase::MESSAGE, limits.message, false);
+        self.all_said();
+    }
+
+    /// The message whose turn it is was put out as a whole.
+    fn all_said(&mut self) {
+        if let Some(Work::Message(transaction)) = self.work.get_mut(self.said) {
+            transaction.next = Next::Nothing;
+            self.ended = (self.ended.0 + 1, Some(transaction.id));
+            self.said += 1;
+        }
     }
 
     /// Drops work from the front that is said and settled; replies still due to it find it no more, and mean nothing.
@@ -139,7 +225,10 @@ impl Client {
         while let Some(work) = self.work.front() {
             match work {
                 Work::Message(transaction) if !transaction.is_over() => return,
-                Work::Message(transaction) => self.must_reset |= transaction.open_at_server,
+                // Behind BDAT it is the doubt about that which asks for RSET.
+                Work::Message(transaction) => {
+                    self.must_reset |= transaction.open_at_server && !transaction.chunks_said;
+                }
                 Work::Command(id, _) if self.said == 0 || self.is_owed(Owed::Command(*id)) => return,
                 Work::Quit if self.said == 0 || self.is_owed(Owed::Quit) => return,
                 Work::Command(..) | Work::Quit => {}
@@ -149,14 +238,20 @@ impl Client {
         }
     }
 
-    pub(super) fn sending_body(&mut self) -> Option<&mut Transaction> {
-        if self.failure.is_some() {
-            return None;
-        }
+    /// The message that is not complete yet, where its turn has come.
+    fn open_body(&mut self) -> Option<&mut Transaction> {
         match self.work.get_mut(self.said) {
-            Some(Work::Message(transaction)) if transaction.next == Next::Body => Some(transaction),
+            Some(Work::Message(transaction)) if transaction.next == Next::Body && !transaction.has_replay() => {
+                Some(transaction).filter(|_| self.failure.is_none())
+            }
             _ => None,
         }
+    }
+
+    /// The same, where octets of it may go out now.
+    pub(super) fn sending_body(&mut self) -> Option<&mut Transaction> {
+        let may_chunk = self.may_chunk();
+        self.open_body().filter(|transaction| may_chunk || !transaction.framing.is_chunked())
     }
 
     pub(super) fn speak_body(&mut self) {
@@ -164,31 +259,65 @@ impl Client {
     }
 
     pub(super) fn end_body(&mut self, now: Instant, output: &mut Vec<u8>) {
-        let Some(transaction) = self.sending_body() else { return };
-        transaction.body.end(output);
-        transaction.next = Next::Nothing;
+        let may_chunk = self.may_chunk();
+        let Some(transaction) = self.open_body() else { return };
+        transaction.complete = true;
+        let Framing::Data(stuffing) = &mut transaction.framing else {
+            transaction.next = Next::Last;
+            if may_chunk && !transaction.framing.is_full() {
+                self.say_chunk(now, true, output);
+            }
+            return;
+        };
+        stuffing.end(output);
         let (id, octets) = (transaction.id, transaction.octets);
         self.dialogue.speak();
         self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
         self.show(now, phase::MESSAGE, Line::Client("."));
         self.owe(now, Owed::Message(id), phase::MESSAGE, self.config.limits.message, false);
-        self.ended = Some(id);
-        self.said += 1;
+        self.all_said();
     }
 
     pub(super) fn abandon_body(&mut self) {
-        if self.sending_body().is_some() {
+        if self.open_body().is_some() {
             self.fail_with(phase::BLOCK, Cause::Abandoned);
         }
     }
 
+    /// May one more command go out now?
     fn may_speak(&self) -> bool {
-        let grouped = self.extensions.pipelining() && self.config.grouping >= Grouping::Groups;
-        self.dialogue.may_speak(grouped)
+        self.dialogue.may_speak(self.grouping() >= Grouping::Groups)
     }
 
-    fn begins_flight(&self) -> bool {
-        self.dialogue.begins_flight()
+    /// The same, where the work before has nothing against it.
+    fn may_go_on(&self) -> bool {
+        let on_trial = !self.proven && self.dialogue.is_due(|owed| matches!(owed, Owed::Last(_)));
+        self.may_speak() && !on_trial
+    }
+
+    /// May one more chunk go out now?
+    fn may_chunk(&self) -> bool {
+        if self.grouping() < Grouping::Flights {
+            return self.dialogue.is_idle();
+        }
+        let outstanding = self.dialogue.count_due(|owed| matches!(owed, Owed::Chunk(_)));
+        self.may_speak() && outstanding < if self.proven { CHUNKS } else { 1 }
+    }
+
+    /// Could the client go on, were it not for its owner? Then it does not wait for what it hears.
+    pub(super) fn could_speak(&self) -> bool {
+        if self.stage != Stage::Ready {
+            return false;
+        }
+        match self.work.get(self.said) {
+            Some(Work::Message(transaction)) => match transaction.next {
+                Next::Mail | Next::Rcpt(_) | Next::Data => self.may_go_on(),
+                Next::Body | Next::Last => !transaction.framing.is_chunked() || self.may_chunk(),
+                Next::Verdict | Next::Go | Next::LoneDot | Next::Nothing => false,
+            },
+            Some(Work::Command(..)) => self.may_go_on(),
+            Some(Work::Quit) | None => false,
+        }
     }
 
     fn owe(&mut self, now: Instant, to: Owed, phase: Phase, limit: Duration, ends_group: bool) {
@@ -203,7 +332,7 @@ impl Client {
     fn line(&mut self, now: Instant, phase: Phase, output: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         let start = output.len();
         write(output);
-        self.dialogue.speak();
+        self.dialogue.command();
         self.show_line(now, phase, &output[start..]);
     }
 

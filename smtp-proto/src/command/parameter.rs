@@ -44,6 +44,11 @@ impl Parameter {
         Ok(Self { keyword: keyword.to_ascii_uppercase(), value: value.map(ToString::to_string) })
     }
 
+    /// One whose keyword and value are known to be well formed.
+    pub(crate) fn known(keyword: &str, value: Option<&str>) -> Self {
+        Self { keyword: keyword.to_string(), value: value.map(ToString::to_string) }
+    }
+
     /// The keyword, in upper case.
     pub fn keyword(&self) -> &str {
         &self.keyword

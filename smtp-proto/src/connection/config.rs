@@ -145,6 +145,13 @@ impl Config {
         self
     }
 
+    /// Whether the server speaks LMTP (RFC 2033): LHLO, and a reply to the message for each accepted recipient.
+    #[must_use]
+    pub fn lmtp(mut self, lmtp: bool) -> Self {
+        self.client.lmtp = lmtp;
+        self
+    }
+
     /// How long each phase may take.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {

@@ -33,7 +33,7 @@ use crate::error::{Cause, Error};
 use crate::extension::Extensions;
 use crate::reply::Reply;
 use crate::sasl::MechanismName;
-use crate::{Misuse, phase, tls};
+use crate::{Grouping, Misuse, phase, tls};
 use config::Opening;
 use route::Step;
 
@@ -84,8 +84,8 @@ enum Handshake {
 /// An adapter is a loop: [`poll`](Self::poll) until `None`, then do what [`wants`](Self::wants) says, all at once, and tell
 /// it with [`received`](Self::received) and [`sent`](Self::sent).
 ///
-/// Holds at most 16 KiB received and not read, as much again a TLS session, and 64 KiB to be sent beside what one command
-/// adds; all of it is given back while the session is idle.
+/// Holds at most 16 KiB received and not read, as much again a TLS session, 64 KiB to be sent beside what one command adds, and
+/// with CHUNKING two chunks of 64 KiB; all of it is given back while the session is idle.
 pub struct Connection {
     config: Config,
     route: VecDeque<(Hop, Step)>,
@@ -96,10 +96,10 @@ pub struct Connection {
     client: Client,
     facts: Option<tls::Facts>,
     starttls: bool,
-    /// Where the final dot of a message stands among the octets written.
+    /// Where each message ends, by its final dot or BDAT LAST, among the octets written.
     ends: VecDeque<(TransactionId, u64)>,
-    /// The latest message whose end was put there.
-    noted: Option<TransactionId>,
+    /// How many messages' ends were put there.
+    noted: u64,
     /// Since when the transport has taken nothing.
     stalled_since: Option<Instant>,
     unwritable: bool,
@@ -127,7 +127,7 @@ impl Connection {
             facts: None,
             starttls: false,
             ends: VecDeque::new(),
-            noted: None,
+            noted: 0,
             stalled_since: None,
             unwritable: false,
             failure: None,
@@ -172,10 +172,7 @@ impl Connection {
     /// Says what there is to say, then what is waited for.
     pub fn wants(&mut self, now: Instant) -> Wants<'_> {
         self.begin(now);
-        // What is said behind a message is no part of it: where it ends is noted before.
-        if self.client.last_ended() != self.noted {
-            self.lower();
-        }
+        self.note_end();
         match &mut self.top {
             Top::Tunnel(_, tunnel) if self.failure.is_none() => {
                 tunnel.transmit(now, self.stack.said());
@@ -257,6 +254,9 @@ impl Connection {
             return None;
         }
         let room = if self.stack.wire().1.len() < HIGH_WATER { HIGH_WATER } else { 0 };
+        // The commands before a message may go out with it, in one write.
+        self.note_end();
+        self.client.transmit(now, self.stack.said());
         self.client.body(now, self.stack.said(), room)
     }
 
@@ -289,9 +289,29 @@ impl Connection {
         }
     }
 
-    /// Flights so far: times the client spoke after listening, from EHLO on.
+    /// Flights so far: times the client spoke after it had to listen, from EHLO on.
     pub fn flights(&self) -> u64 {
         self.client.flights()
+    }
+
+    /// Commands so far, from EHLO on.
+    pub fn commands(&self) -> u64 {
+        self.client.commands()
+    }
+
+    /// Octets that the transport has taken so far; those of tunnels and TLS are among them.
+    pub fn octets(&self) -> u64 {
+        self.stack.outgoing.handed_over()
+    }
+
+    /// How eagerly commands are grouped with this server; see [`Client::grouping`].
+    pub fn grouping(&self) -> Grouping {
+        self.client.grouping()
+    }
+
+    /// Groups commands more or less eagerly from the next message on.
+    pub fn set_grouping(&mut self, grouping: Grouping) {
+        self.client.set_grouping(grouping);
     }
 
     /// How the session failed, once [`poll`](Self::poll) has said so.
@@ -510,12 +530,21 @@ impl Connection {
         }
     }
 
+    /// What is said behind a message is no part of it: where it ends is noted before.
+    fn note_end(&mut self) {
+        if self.client.last_ended().0 != self.noted {
+            self.lower();
+        }
+    }
+
     fn lower(&mut self) {
         let lowered = self.stack.lower();
-        let ended = self.client.last_ended().filter(|id| self.noted.is_none_or(|noted| noted < *id));
-        if let Some(ended) = ended {
-            self.noted = Some(ended);
-            self.ends.push_back((ended, self.stack.outgoing.written()));
+        if let (count, Some(ended)) = self.client.last_ended() {
+            if count != self.noted {
+                self.noted = count;
+                self.ends.retain(|(transaction, _)| *transaction != ended);
+                self.ends.push_back((ended, self.stack.outgoing.written()));
+            }
         }
         if let Err(broken) = lowered {
             if self.failure.is_none() {

@@ -25,6 +25,9 @@ impl Code {
     /// `421`, the service is closing the channel; lawful at any moment (RFC 5321 section 3.8).
     pub const SERVICE_CLOSING: Self = Self(421);
 
+    /// `503`, bad sequence of commands.
+    pub const BAD_SEQUENCE: Self = Self(503);
+
     /// The code of this number, if it is one: 200 to 599.
     pub const fn new(number: u16) -> Option<Self> {
         if number >= 200 && number <= 599 { Some(Self(number)) } else { None }

@@ -146,6 +146,9 @@ fn reason(error: rustls::Error) -> Error {
     match error {
         rustls::Error::InvalidCertificate(why) => Error::Certificate(match why {
             rustls::CertificateError::UnknownIssuer => "it is not issued by an authority that is trusted here".into(),
+            why if format!("{why:?}").contains("CaUsedAsEndEntity") => {
+                "it is an authority's own, and not trusted here".into()
+            }
             why => why.to_string(),
         }),
         rustls::Error::NoCertificatesPresented => Error::Certificate("there is none".into()),

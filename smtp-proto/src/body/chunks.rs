@@ -1,0 +1,150 @@
+//! The chunks of BDAT (RFC 3030 section 2).
+//!
+//! The rules of this file:
+//!
+//! - A chunk's size stands before its octets, so one chunk is gathered at a time; the size of the message need not be known.
+//! - Nothing is searched for an end, so nothing is doubled. Line endings are made as for DATA.
+//! - How a message is cut into chunks depends on its octets alone, not on the pieces it was written in.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::{DotStuffing, LineEndings};
+use crate::Misuse;
+
+/// Encodes a message for BDAT.
+#[derive(Clone, Debug)]
+pub struct Chunks {
+    /// `None` leaves line endings as they are.
+    lines: Option<DotStuffing>,
+    gathered: Vec<u8>,
+}
+
+impl Chunks {
+    /// Octets of each chunk but the last: so many that the command before them and the reply cost nothing, and so few that
+    /// they can be held.
+    pub const SIZE: usize = 64 * 1024;
+
+    /// An encoder at the head of a message.
+    pub fn new(endings: LineEndings) -> Self {
+        let lines = (endings != LineEndings::Exact).then(|| DotStuffing::dotless(endings));
+        Self { lines, gathered: Vec::new() }
+    }
+
+    /// Takes octets from the front of `piece`, as many as the chunk under way has room for, and says how many. None where it
+    /// [is full](Self::is_full).
+    ///
+    /// # Errors
+    ///
+    /// In [`LineEndings::Strict`], [`Misuse::BareLineEnding`] where these octets would put a bare CR or LF on the wire; none
+    /// was taken then.
+    pub fn write(&mut self, piece: &[u8]) -> Result<usize, Misuse> {
+        // One more than a chunk: then the message goes on, and this chunk is not the last.
+        let room = (Self::SIZE + 1).saturating_sub(self.gathered.len());
+        let piece = &piece[..piece.len().min(room)];
+        match &mut self.lines {
+            Some(lines) => lines.write(piece, &mut self.gathered)?,
+            None => self.gathered.extend_from_slice(piece),
+        }
+        Ok(piece.len())
+    }
+
+    /// Takes all of these octets, which came from such an encoder before, at the head of a message.
+    pub(crate) fn restore(&mut self, octets: &[u8]) -> Result<(), Misuse> {
+        match &mut self.lines {
+            Some(lines) => lines.write(octets, &mut self.gathered),
+            None => {
+                self.gathered.extend_from_slice(octets);
+                Ok(())
+            }
+        }
+    }
+
+    /// What was written and not put out.
+    pub(crate) fn gathered(&self) -> &[u8] {
+        &self.gathered
+    }
+
+    /// Whether a chunk must be put out before more is written.
+    pub fn is_full(&self) -> bool {
+        self.gathered.len() > Self::SIZE
+    }
+
+    /// Appends a chunk with its command, and gives its size.
+    pub fn chunk(&mut self, output: &mut Vec<u8>) -> usize {
+        self.put(self.gathered.len().min(Self::SIZE), "", output)
+    }
+
+    /// Completes the last line, and appends the last chunk with its command, which may be empty; gives its size.
+    pub fn end(&mut self, output: &mut Vec<u8>) -> usize {
+        if let Some(lines) = &mut self.lines {
+            lines.end_line(&mut self.gathered);
+        }
+        self.put(self.gathered.len(), " LAST", output)
+    }
+
+    fn put(&mut self, size: usize, last: &str, output: &mut Vec<u8>) -> usize {
+        output.extend_from_slice(format!("BDAT {size}{last}\r\n").as_bytes());
+        output.extend_from_slice(&self.gathered[..size]);
+        self.gathered.drain(..size);
+        size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(message: &[u8], piece: usize, endings: LineEndings) -> Result<Vec<u8>, Misuse> {
+        let (mut wire, mut chunks) = (Vec::new(), Chunks::new(endings));
+        for mut piece in message.chunks(piece) {
+            while !piece.is_empty() {
+                let taken = chunks.write(piece)?;
+                piece = &piece[taken..];
+                if chunks.is_full() {
+                    assert_eq!(chunks.chunk(&mut wire), Chunks::SIZE);
+                }
+            }
+        }
+        chunks.end(&mut wire);
+        Ok(wire)
+    }
+
+    #[test]
+    fn a_small_message_is_one_chunk_and_nothing_is_doubled() {
+        for (message, wire) in [
+            (&b""[..], &b"BDAT 0 LAST\r\n"[..]),
+            (b".", b"BDAT 3 LAST\r\n.\r\n"),
+            (b"a\n.\n", b"BDAT 6 LAST\r\na\r\n.\r\n"),
+            (b"a\r", b"BDAT 3 LAST\r\na\r\n"),
+            (b"a\r\n", b"BDAT 3 LAST\r\na\r\n"),
+        ] {
+            for piece in [1, 2, 100] {
+                assert_eq!(encode(message, piece, LineEndings::Canonical).unwrap(), wire);
+            }
+        }
+        assert_eq!(encode(b"a\nb\r", 1, LineEndings::Exact).unwrap(), b"BDAT 4 LAST\r\na\nb\r");
+        assert_eq!(encode(b"a\nb", 9, LineEndings::Strict), Err(Misuse::BareLineEnding));
+    }
+
+    #[test]
+    fn a_large_message_is_cut_by_its_octets_alone() {
+        let message = b"0123456\n.89\r\n".repeat(20_000);
+        let whole = encode(&message, message.len(), LineEndings::Canonical).unwrap();
+        for piece in [1, 7, 1000, 65_537] {
+            assert!(encode(&message, piece, LineEndings::Canonical).unwrap() == whole, "pieces of {piece}");
+        }
+        let (mut rest, mut content) = (&whole[..], Vec::new());
+        while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+            let line = core::str::from_utf8(&rest[..end]).unwrap();
+            let size: usize = line.split(' ').nth(1).unwrap().parse().unwrap();
+            content.extend_from_slice(&rest[end + 2..][..size]);
+            rest = &rest[end + 2 + size..];
+            assert_eq!(rest.is_empty(), line.ends_with(" LAST"));
+        }
+        assert!(content == b"0123456\r\n.89\r\n".repeat(20_000));
+        // A message of just one chunk needs no empty last one.
+        let one = encode(&[b'x'; Chunks::SIZE], 1000, LineEndings::Exact).unwrap();
+        assert!(one.starts_with(b"BDAT 65536 LAST\r\n"));
+    }
+}

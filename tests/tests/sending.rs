@@ -1,0 +1,481 @@
+//! How messages are sent: grouping and what it costs, chunks, policies, and servers that bear less than they offer.
+
+use smtp_proto::body::LineEndings;
+use smtp_proto::client::{BodyKind, Envelope, Event, Outcome, Report, Require, Ret, TransactionId};
+use smtp_proto::{Cause, Config, Grouping, Misuse, Security, server};
+use tests::dialogue::{Dialogue, describe_report};
+use tests::wire::Wire;
+
+fn config() -> Config {
+    Config::new("localhost", 2525).security(Security::None).helo("client.example.org")
+}
+
+fn server_config() -> server::Config {
+    server::Config::new("mx.example.org").unwrap()
+}
+
+fn envelope() -> Envelope {
+    Envelope::new("alice@example.org", ["bob@example.net", "carol@example.net", "dan@example.net"]).unwrap()
+}
+
+fn wire(config: Config, server: server::Config, piece: usize) -> Wire {
+    let mut wire = Wire::new(config, server, None, false, piece);
+    assert!(wire.run_until(|event| *event == Event::Ready), "{:?}", wire.failure);
+    wire
+}
+
+fn reports(wire: &Wire) -> Vec<Report> {
+    let sent = |event: &Event| match event {
+        Event::Sent(report) => Some(report.clone()),
+        _ => None,
+    };
+    wire.events.iter().filter_map(sent).collect()
+}
+
+#[test]
+fn a_hundred_messages_take_two_flights_or_a_hundred_and_one_or_six_hundred() {
+    for (grouping, most) in [(Grouping::Flights, 2), (Grouping::Groups, 101), (Grouping::OneByOne, 600)] {
+        let mut wire = wire(config().grouping(grouping), server_config(), usize::MAX);
+        assert_eq!(wire.client.grouping(), grouping);
+        let before = wire.client.flights();
+        let ids: Vec<(TransactionId, &[u8])> = (0..100)
+            .map(|_| {
+                (wire.client.send(envelope(), Default::default()).unwrap(), &b"Subject: one of many\r\n\r\n.\r\n"[..])
+            })
+            .collect();
+        wire.client.quit().unwrap();
+        wire.run_out(&ids);
+        let reports = reports(&wire);
+        assert!(reports.len() == 100 && reports.iter().all(Report::is_accepted));
+        assert_eq!(wire.arrived.len(), 100);
+        // QUIT waits for the last reply, but behind a dot in a group.
+        let flights = wire.client.flights() - before - u64::from(grouping != Grouping::Groups);
+        assert!(flights <= most, "{flights} flights, {grouping:?}");
+        assert!(matches!(wire.events.last(), Some(Event::Closed(Some(_)))));
+    }
+}
+
+#[test]
+fn quit_does_not_follow_an_unanswered_chunk_but_may_follow_a_dot() {
+    for (grouping, behind) in [(Grouping::Flights, false), (Grouping::Groups, true)] {
+        let mut wire = wire(config().grouping(grouping), server_config(), usize::MAX);
+        let id = wire.client.send(envelope(), Default::default()).unwrap();
+        wire.client.quit().unwrap();
+        let before = wire.client.flights();
+        wire.run_out(&[(id, b"hello\r\n")]);
+        assert!(matches!(wire.events.last(), Some(Event::Closed(Some(_)))));
+        assert_eq!(wire.client.flights() - before, 2, "{grouping:?}");
+        let end: &[u8] = if behind { b"hello\r\n.\r\nQUIT\r\n" } else { b"BDAT 7 LAST\r\nhello\r\nQUIT\r\n" };
+        assert!(wire.from_client.ends_with(end));
+    }
+}
+
+#[test]
+fn a_large_message_goes_in_chunks_at_every_cut() {
+    let message = b"0123456789\n.\r\nabcdef\r".repeat(50_000);
+    let expected = b"0123456789\r\n.\r\nabcdef\r\n".repeat(50_000);
+    for piece in [1000, 65_536, usize::MAX] {
+        let mut wire = wire(config(), server_config(), piece);
+        for _ in 0..2 {
+            let report = wire.send(&envelope(), &message);
+            assert!(report.is_accepted());
+            assert_eq!(report.octets, message.len() as u64);
+            assert!(report.commands > 16, "MAIL, RCPT and the chunks");
+        }
+        assert!(wire.arrived.len() == 2 && wire.arrived.iter().all(|one| one.content == expected), "pieces of {piece}");
+    }
+}
+
+#[test]
+fn a_refused_chunk_stops_the_message_and_the_next_one_goes() {
+    for piece in [1000, usize::MAX] {
+        let limits = server::Limits { message: 300_000, ..server::Limits::default() };
+        let mut wire = wire(config(), server_config().limits(limits), piece);
+        assert!(wire.send(&envelope(), b"small\r\n").is_accepted());
+        let message = b"0123456789abcd\r\n".repeat(1 << 18);
+        let id = wire.client.send(envelope(), Default::default()).unwrap();
+        let next = wire.client.send(envelope(), Default::default()).unwrap();
+        wire.client.quit().unwrap();
+        wire.run_out(&[(id, &message), (next, b"small\r\n")]);
+        let reports = reports(&wire);
+        assert_eq!(describe_report(&reports[1]), "refused 552, refused 552, refused 552");
+        assert!(reports[1].octets < message.len() as u64, "all of it was sent in vain");
+        assert!(reports[2].is_accepted());
+        assert_eq!(wire.failure, None);
+        assert_eq!(wire.arrived.len(), 2);
+    }
+}
+
+#[test]
+fn too_few_recipients_stop_a_message_before_it_goes() {
+    for grouping in [Grouping::Flights, Grouping::Groups, Grouping::OneByOne] {
+        for (require, enough) in [
+            (Require::Any, true),
+            (Require::AtLeast(1), true),
+            (Require::AtLeast(2), true),
+            (Require::AtLeast(3), false),
+            (Require::AtLeast(4), false),
+            (Require::All, false),
+        ] {
+            let mut wire = wire(config().grouping(grouping), server_config(), 1000);
+            wire.manners.refuse = vec!["carol@example.net".into()];
+            let report = wire.send(&envelope().require(require), b"hello\r\n");
+            let expected =
+                if enough { "accepted 250, refused 550, accepted 250" } else { "not sent, refused 550, not sent" };
+            assert_eq!(describe_report(&report), expected, "{grouping:?} {require:?}");
+            assert_eq!(wire.arrived.len(), usize::from(enough));
+            // The transaction is given up before the next begins.
+            wire.manners.refuse.clear();
+            assert!(wire.send(&envelope().require(Require::All), b"hello\r\n").is_accepted());
+            assert_eq!(wire.arrived.len(), usize::from(enough) + 1);
+        }
+    }
+}
+
+#[test]
+fn lmtp_answers_for_each_recipient() {
+    for grouping in [Grouping::Flights, Grouping::Groups, Grouping::OneByOne] {
+        for piece in [1, 1000] {
+            let mut wire = wire(config().lmtp(true).grouping(grouping), server_config().lmtp(true), piece);
+            assert!(wire.from_client.starts_with(b"LHLO "));
+            wire.manners.refuse = vec!["carol@example.net".into()];
+            wire.manners.full = vec!["bob@example.net".into()];
+            for _ in 0..2 {
+                let report = wire.send(&envelope(), b"hello\r\n");
+                assert_eq!(describe_report(&report), "refused 550, refused 550, accepted 250");
+            }
+            assert_eq!(wire.arrived[1].to, ["dan@example.net"]);
+            assert!(wire.client.is_clean());
+        }
+    }
+}
+
+#[test]
+fn octets_go_as_they_are_where_the_server_takes_them() {
+    let message = b"\0\n.\r.\r\n..\xff".repeat(20_000);
+    for grouping in [Grouping::Flights, Grouping::Groups, Grouping::OneByOne] {
+        let server = server_config().with("BINARYMIME").unwrap();
+        let mut wire = wire(config().grouping(grouping), server, 5000);
+        for _ in 0..2 {
+            let id = wire.client.send(envelope(), LineEndings::Exact).unwrap();
+            wire.run_out_to(&[(id, &message)], |event| matches!(event, Event::Sent(_)));
+            assert!(reports(&wire).iter().all(Report::is_accepted), "{grouping:?} {:?}", wire.failure);
+        }
+        assert!(wire.arrived.iter().all(|one| one.content == message), "{grouping:?}");
+    }
+}
+
+#[test]
+fn what_the_server_cannot_carry_is_refused_before_mail() {
+    let server = || server_config().without("8BITMIME").without("SMTPUTF8");
+    let eight = || envelope().body(BodyKind::EightBitMime);
+    let mut ready = wire(config(), server(), 1000);
+    let before = ready.from_client.len();
+    for (envelope, endings, extension) in [
+        (eight(), LineEndings::Canonical, "8BITMIME"),
+        (envelope().smtputf8(), LineEndings::Canonical, "SMTPUTF8"),
+        (envelope(), LineEndings::Exact, "BINARYMIME"),
+        (envelope().ret(Ret::Full), LineEndings::Canonical, "DSN"),
+    ] {
+        assert_eq!(ready.client.send(envelope, endings), Err(Misuse::NotOffered { extension }));
+    }
+    let large = ready.client.send(envelope().size(u64::MAX), LineEndings::Canonical);
+    assert!(matches!(large, Err(Misuse::TooLarge { octets: u64::MAX, .. })), "{large:?}");
+    assert!(ready.client.is_clean() && ready.client.wants(ready.now).write.is_empty());
+    assert_eq!(ready.from_client.len(), before);
+    // Queued before anybody knew what the server offers, it is told as soon as that is known.
+    let mut early = Wire::new(config(), server(), None, false, 1000);
+    let one = early.client.send(eight(), LineEndings::Canonical).unwrap();
+    let other = early.client.send(envelope(), LineEndings::Canonical).unwrap();
+    early.client.quit().unwrap();
+    early.run_out(&[(one, b"one\r\n"), (other, b"other\r\n")]);
+    let reports = reports(&early);
+    assert_eq!(reports[0].misuse, Some(Misuse::NotOffered { extension: "8BITMIME" }));
+    assert_eq!(describe_report(&reports[0]), "not sent, not sent, not sent");
+    assert!(reports[1].is_accepted() && early.arrived.len() == 1);
+}
+
+const OPEN: &str = "
+    S: 220 mx
+    C: EHLO client.example.org
+    S: 250-mx
+    S: 250-PIPELINING
+    S: 250 CHUNKING
+";
+
+/// A dialogue with a server that offers all there is, from MAIL on.
+fn check(wishes: &str, rest: &str) -> tests::dialogue::Trace {
+    Dialogue::parse(&[wishes, OPEN, "= greeted 220\n= ready\n", rest].concat()).check()
+}
+
+#[test]
+fn until_the_server_has_proved_itself_one_message_goes_and_then_many() {
+    check(
+        "
+        message: a@example.org to b@example.net
+        | .one
+        message: a@example.org to b@example.net
+        | two
+        message: a@example.org to c@example.net d@example.net
+        | three
+        quit:",
+        "
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<b@example.net>
+        C: BDAT 6 LAST
+        C: .one
+        S: 250 ok
+        S: 250 ok
+        S: 250 taken
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<b@example.net>
+        C: BDAT 5 LAST
+        C: two
+        C: RSET
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<c@example.net>
+        C: RCPT TO:<d@example.net>
+        C: BDAT 7 LAST
+        C: three
+        S: 250 ok
+        S: 250 ok
+        S: 552 too big
+        S: 250 reset
+        S: 250 ok
+        S: 250 ok
+        S: 550 no
+        S: 250 taken
+        C: QUIT
+        S: 221 bye
+        = mail 250
+        = recipient 0 250
+        = sent accepted 250
+        = mail 250
+        = recipient 0 250
+        = sent refused 552
+        = mail 250
+        = recipient 0 250
+        = recipient 1 550
+        = sent accepted 250, refused 550
+        = closed 221",
+    );
+}
+
+#[test]
+fn a_server_that_loses_track_is_spoken_to_at_a_lower_level_and_nothing_is_lost() {
+    // Where the 503 stands makes no difference to what becomes of the message.
+    for (answers, mail) in [
+        ("S: 250 ok\nS: 503 what\nS: 503 what\n", "= mail 250\n"),
+        ("S: 250 ok\nS: 250 ok\nS: 503 what\n", "= mail 250\n= recipient 0 250\n"),
+        ("S: 250 ok\nS: 250 ok\nS: 502 what\n", "= mail 250\n= recipient 0 250\n"),
+    ] {
+        let trace = check(
+            "
+            message: a@example.org to b@example.net
+            | .one
+            message: a@example.org to c@example.net
+            | two",
+            &[
+                "
+                C: MAIL FROM:<a@example.org>
+                C: RCPT TO:<b@example.net>
+                C: BDAT 6 LAST
+                C: .one
+                ",
+                answers,
+                "
+                C: RSET
+                C: MAIL FROM:<a@example.org>
+                C: RCPT TO:<b@example.net>
+                C: DATA
+                S: 250 ok
+                S: 250 ok
+                S: 250 ok
+                S: 354 go
+                C: ..one
+                C: .
+                C: MAIL FROM:<a@example.org>
+                C: RCPT TO:<c@example.net>
+                C: DATA
+                S: 250 taken
+                S: 250 ok
+                S: 250 ok
+                S: 354 go
+                C: two
+                C: .
+                S: 250 taken
+                ",
+                mail,
+                "= mail 250
+                = recipient 0 250
+                = sent accepted 250
+                = mail 250
+                = recipient 0 250
+                = sent accepted 250",
+            ]
+            .concat(),
+        );
+        assert_eq!(trace.failure, None);
+    }
+}
+
+#[test]
+fn a_server_that_bears_no_group_at_all_is_spoken_to_one_by_one() {
+    check(
+        "
+        message: a@example.org to b@example.net
+        | one
+        quit:",
+        "
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<b@example.net>
+        C: BDAT 5 LAST
+        C: one
+        S: 250 ok
+        S: 503 what
+        S: 503 what
+        C: RSET
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<b@example.net>
+        C: DATA
+        S: 250 ok
+        S: 250 ok
+        S: 250 ok
+        S: 503 what
+        C: RSET
+        S: 250 ok
+        C: MAIL FROM:<a@example.org>
+        S: 250 ok
+        C: RCPT TO:<b@example.net>
+        S: 250 ok
+        C: DATA
+        S: 354 go
+        C: one
+        C: .
+        S: 250 taken
+        C: QUIT
+        S: 221 bye
+        = mail 250
+        = mail 250
+        = recipient 0 250
+        = mail 250
+        = recipient 0 250
+        = sent accepted 250
+        = closed 221",
+    );
+    // 503 to one command at a time is an answer.
+    check(
+        "
+        grouping: one-by-one
+        message: a@example.org to b@example.net",
+        "
+        C: MAIL FROM:<a@example.org>
+        S: 250 ok
+        C: RCPT TO:<b@example.net>
+        S: 503 no
+        = mail 250
+        = sent refused 503",
+    );
+}
+
+#[test]
+fn what_was_delivered_to_one_is_not_sent_again_for_another() {
+    check(
+        "
+        message: a@example.org to b@example.net c@example.net
+        | one",
+        "
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<b@example.net>
+        C: RCPT TO:<c@example.net>
+        C: BDAT 5 LAST
+        C: one
+        S: 250 ok
+        S: 250 ok
+        S: 503 what
+        S: 250 taken
+        = mail 250
+        = recipient 0 250
+        = recipient 1 503
+        = sent accepted 250, not sent",
+    );
+}
+
+#[test]
+fn a_message_that_is_gone_already_is_told_as_not_sent() {
+    check(
+        "
+        message: a@example.org to b@example.net
+        | one
+        message: a@example.org to c@example.net
+        | two
+        message: a@example.org to d@example.net
+        | three",
+        "
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<b@example.net>
+        C: BDAT 5 LAST
+        C: one
+        S: 250 ok
+        S: 250 ok
+        S: 250 taken
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<c@example.net>
+        C: BDAT 5 LAST
+        C: two
+        C: RSET
+        C: MAIL FROM:<a@example.org>
+        C: RCPT TO:<d@example.net>
+        C: BDAT 7 LAST
+        C: three
+        S: 250 ok
+        S: 250 ok
+        S: 503 what
+        S: 250 ok
+        S: 250 ok
+        S: 250 ok
+        S: 250 taken
+        = mail 250
+        = recipient 0 250
+        = sent accepted 250
+        = mail 250
+        = recipient 0 250
+        = sent not sent
+        = mail 250
+        = recipient 0 250
+        = sent accepted 250",
+    );
+}
+
+#[test]
+fn a_stalled_chunk_and_a_stalled_last_chunk_have_phases_of_their_own() {
+    let mut wire = wire(config(), server_config(), usize::MAX);
+    let id = wire.client.send(envelope(), Default::default()).unwrap();
+    let now = wire.now;
+    let speak = |wire: &mut Wire| {
+        let n = wire.client.wants(now).write.len();
+        wire.client.sent(n);
+    };
+    assert!(wire.client.body(now).is_some(), "the commands are said, and octets may follow");
+    let hear = |wire: &mut Wire, reply: &[u8]| {
+        wire.client.wants(now).read[..reply.len()].copy_from_slice(reply);
+        wire.client.received(reply.len());
+        while wire.client.poll(now).unwrap().is_some() {}
+    };
+    let big = [b'x'; 70_000];
+    wire.client.body(now).unwrap().write(&mut &big[..]).unwrap();
+    speak(&mut wire);
+    assert!(wire.client.body(now).is_none(), "the first chunk is on trial");
+    hear(&mut wire, b"250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n");
+    assert_eq!(wire.client.phase().name(), "data block");
+    hear(&mut wire, b"250 chunk\r\n");
+    let body = wire.client.body(now).expect("it goes on");
+    body.end();
+    speak(&mut wire);
+    assert_eq!(wire.client.phase().name(), "final dot");
+    wire.client.received(0);
+    let event = wire.client.poll(now).unwrap();
+    let Some(Event::Sent(report)) = event else { panic!("{event:?}") };
+    assert!(report.transaction == id && report.recipients.iter().all(|one| one.outcome == Outcome::Unknown));
+    assert!(matches!(wire.client.poll(now).unwrap_err().cause, Cause::Closed { .. }));
+}
