@@ -309,7 +309,7 @@ fn a_421_at_each_step_ends_the_session_there() {
 
 #[test]
 fn what_is_no_reply_is_refused_at_each_step() {
-    let long = [b"250 ".as_slice(), &[b'x'; 5000], b"\r\n"].concat();
+    let long = [b"250 ".as_slice(), &[b'x'; 20_000], b"\r\n"].concat();
     let endless = b"250-x\r\n".repeat(600);
     type Kind = fn(&MalformedReply) -> bool;
     let kinds: [(&[u8], Kind); 9] = [

@@ -17,6 +17,7 @@ mod event;
 mod extended;
 mod framing;
 mod hear;
+mod machine;
 mod report;
 mod require;
 mod say;
@@ -26,7 +27,7 @@ mod transcript;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use proxy_proto::{Deadline, Instant, Machine, Phase, Secret};
+use proxy_proto::{Deadline, Instant, Phase, Secret};
 
 pub use body::Body;
 pub use config::{Config, Entropy, StartTls};
@@ -437,90 +438,5 @@ impl Client {
 
     fn fail_with(&mut self, phase: Phase, cause: Cause) -> Error {
         self.fail(Error::new(phase, cause))
-    }
-}
-
-impl Machine for Client {
-    type Event = Event;
-    type Error = Error;
-
-    fn receive(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event>, Error> {
-        self.begin(now);
-        loop {
-            if let Some(error) = &self.failure {
-                return Err(error.clone());
-            }
-            if self.stage == Stage::Securing && !input.is_empty() {
-                return Err(self.fail_with(phase::STARTTLS, Cause::Injected));
-            }
-            if self.stage == Stage::Closed {
-                return Ok(None);
-            }
-            if let Some(report) = self.check_queued() {
-                return Ok(Some(Event::Sent(report)));
-            }
-            let reply = match self.reader.receive(input) {
-                Ok(Some(reply)) => reply,
-                Ok(None) => {
-                    self.unasked_since = self.hears_unasked().then(|| self.unasked_since.unwrap_or(now));
-                    return Ok(None);
-                }
-                Err(malformed) => return Err(self.fail_with(self.phase(), Cause::Malformed(malformed))),
-            };
-            if let Some(event) = self.hear(now, reply)? {
-                return Ok(Some(event));
-            }
-        }
-    }
-
-    fn transmit(&mut self, now: Instant, output: &mut Vec<u8>) -> bool {
-        self.begin(now);
-        let before = output.len();
-        self.say(now, output);
-        output.len() > before
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
-        if let Some(error) = &self.failure {
-            return Err(error.clone());
-        }
-        let quit_is_out = self.dialogue.front().is_some_and(|due| due.to == Owed::Quit);
-        if self.stage == Stage::Closed || quit_is_out {
-            self.stage = Stage::Closed;
-            return Ok(());
-        }
-        let last = self.last.clone();
-        Err(self.fail_with(self.phase(), Cause::Closed { last }))
-    }
-
-    fn deadline(&self) -> Option<Deadline> {
-        if self.failure.is_some() || self.stage == Stage::Closed {
-            return None;
-        }
-        let reply = self.dialogue.deadline().or(self.unasked_deadline());
-        Deadline::earlier(reply, self.operation_deadline())
-    }
-
-    fn expire(&mut self, now: Instant) -> Result<(), Error> {
-        if let Some(error) = &self.failure {
-            return Err(error.clone());
-        }
-        match self.deadline() {
-            Some(deadline) if deadline.at <= now => {
-                // A server that does not answer QUIT has nothing to tell any more.
-                if self.dialogue.front().is_some_and(|due| due.to == Owed::Quit) {
-                    self.stage = Stage::Closed;
-                    return Ok(());
-                }
-                let waited = match (self.dialogue.deadline(), self.unasked_since) {
-                    (Some(due), _) if due.at <= now => self.dialogue.waited(now),
-                    (None, Some(since)) if since.after(self.config.limits.command) <= now => now.since(since),
-                    _ => self.operation_since.map_or(self.dialogue.waited(now), |since| now.since(since)),
-                };
-                let last = self.last.clone();
-                Err(self.fail_with(deadline.watching, Cause::TimedOut { waited, last }))
-            }
-            _ => Ok(()),
-        }
     }
 }
