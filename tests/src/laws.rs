@@ -79,7 +79,7 @@ where
     'turns: for turn in turns {
         let mut said = Vec::new();
         for piece in cut.pieces(turn) {
-            now = now.after(Duration::from_millis(1));
+            now = now.after(Duration::from_micros(100));
             left.extend_from_slice(piece);
             loop {
                 keep_time(machine, now);

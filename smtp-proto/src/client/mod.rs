@@ -247,7 +247,7 @@ impl Client {
 
     /// The message whose octets may go out now, if one may; they are appended to `output`, up to `room` octets in all.
     ///
-    /// [Transmit](Machine::transmit) first: the commands before a message may go out with it.
+    /// [Transmit](crate::Machine::transmit) first: the commands before a message may go out with it.
     ///
     /// None goes out while a reply that nothing asked for is coming in: it may refuse the message, and must not be taken for
     /// the answer to a dot said meanwhile.
