@@ -134,8 +134,10 @@ fn faults_on_purpose() {
         assert_eq!((ran.status, &ran.json()["outcome"]), (65, &"partial".into()), "{ran:?}");
         let ran = run(&["--tempfail"], &[]);
         assert_eq!((ran.status, &ran.json()["messages"][0]["reply"]["code"]), (75, &451.into()), "{ran:?}");
+        // What the server says it will not take is not sent; where it is not listened to, it says so again.
         let ran = run(&["--max-size", "1000"], &["--message", text(long.path())]);
-        assert_eq!((ran.status, &ran.json()["messages"][0]["flights"]), (65, &0.into()), "known before MAIL: {ran:?}");
+        assert_eq!((ran.status, &ran.json()["outcome"]), (65, &"refused".into()), "{ran:?}");
+        assert_eq!(ran.json()["messages"][0]["flights"], 0, "{ran:?}");
         let ran = run(&["--max-size", "1000"], &["--message", text(long.path()), "--without", "SIZE"]);
         assert_eq!((ran.status, &ran.json()["messages"][0]["reply"]["code"]), (65, &552.into()), "{ran:?}");
         let ran = run(&["--drop-after", "10000"], &["--message", text(large.path())]);

@@ -163,7 +163,8 @@ impl Summary {
                 match () {
                     () if unknown && !accepted => "unknown",
                     () if accepted => "partial",
-                    () if refused => "refused",
+                    // What the server says it will not take is not even asked for.
+                    () if refused || (not_sent && self.exit() == status::REFUSED) => "refused",
                     () if deferred && !not_sent => "deferred",
                     () => "failed",
                 }
@@ -212,6 +213,7 @@ mod tests {
         assert_eq!(outcome(&["refused", "deferred"], status::REFUSED), "refused");
         assert_eq!(outcome(&["deferred"], status::LATER), "deferred");
         assert_eq!(outcome(&["not-sent"], status::LATER), "failed");
+        assert_eq!(outcome(&["not-sent"], status::REFUSED), "refused");
         assert_eq!(outcome(&["unknown"], status::UNKNOWN), "unknown");
         assert_eq!(outcome(&["unknown", "refused"], status::REFUSED), "unknown");
         assert_eq!(outcome(&["not-sent"], status::PROTOCOL), "failed");
