@@ -159,7 +159,7 @@ def _(context: Context):
 
 # Authentication
 
-for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"):
+for mechanism in ("PLAIN", "LOGIN", "CRAM-MD5", "DIGEST-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"):
     @group.each(f"AUTH {mechanism}")
     def _(context: Context, mechanism=mechanism):
         options, limits = login()
