@@ -15,6 +15,7 @@ mod stack;
 mod turn;
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 
