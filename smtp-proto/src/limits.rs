@@ -12,7 +12,7 @@
 //! | `mail` | 5 min | 30 s | MAIL or RSET, until its reply |
 //! | `rcpt` | 5 min | 30 s | each RCPT, until its reply |
 //! | `data` | 2 min | 30 s | DATA, until its 354 |
-//! | `block` | 3 min | 60 s | the transport takes nothing while there is something to write |
+//! | `block` | 3 min | 60 s | the transport takes nothing while there is something to write; or a BDAT chunk, until its reply |
 //! | `message` | 10 min | 5 min | the final dot, until its reply |
 //! | `command` | 5 min | 60 s | another command, until its reply |
 //! | `quit` | 5 min | 5 s | QUIT, until its reply |

@@ -261,3 +261,32 @@ fn before_tls_1_3_scram_binds_to_the_servers_certificate() {
     assert_eq!(wire.client.tls().unwrap().version, "1.2");
     assert_eq!(wire.client.authenticated(), Some(&name));
 }
+
+#[test]
+fn a_certificate_given_as_a_root_may_be_the_servers_own() {
+    let made = |names: &[&str]| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params =
+            rcgen::CertificateParams::new(names.iter().map(|name| name.to_string()).collect::<Vec<_>>()).unwrap();
+        // What openssl makes by default: self-signed, and an authority.
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        let server = tls::RustlsServer::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+        (certificate.pem(), server)
+    };
+    let (own, server) = made(&["localhost"]);
+    let (other, _) = made(&["localhost"]);
+    let (elsewhere, server_elsewhere) = made(&["elsewhere.example"]);
+    for (given, server, accepted) in
+        [(&own, &server, true), (&other, &server, false), (&elsewhere, &server_elsewhere, false)]
+    {
+        let settings = tls::Settings::default().roots(tls::Roots::OnlyGiven).trust_pem(given.as_bytes()).unwrap();
+        let config = client_config(Security::Implicit).tls(settings.connector());
+        let mut wire = Wire::new(config, server_config(), Some(Arc::new(server.clone())), true, 1000);
+        assert_eq!(wire.run_until(|event| *event == Event::Ready), accepted, "{:?}", wire.failure);
+        assert_eq!(
+            matches!(wire.failure.map(|error| error.cause), Some(Cause::Tls(tls::Error::Certificate(_)))),
+            !accepted
+        );
+    }
+}

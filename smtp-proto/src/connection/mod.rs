@@ -83,7 +83,8 @@ enum Handshake {
 /// An adapter is a loop: [`poll`](Self::poll) until `None`, then do what [`wants`](Self::wants) says, all at once, and tell
 /// it with [`received`](Self::received) and [`sent`](Self::sent).
 ///
-/// Holds at most 16 KiB received and not read, as much again a TLS session, 64 KiB to be sent beside what one command adds, and
+/// Holds at most 16 KiB received and not read, as much again a TLS session, 64 KiB to be sent and as much of a
+/// message that is gathered into a chunk, beside what one command adds, and
 /// with CHUNKING two chunks of 64 KiB; all of it is given back while the session is idle.
 pub struct Connection {
     config: Config,

@@ -12,6 +12,7 @@ use std::vec::Vec;
 use rustls::pki_types::CertificateDer;
 use rustls::{ConnectionCommon, HandshakeKind, ProtocolVersion, SideData};
 
+use super::is_an_authoritys;
 use crate::sasl::{BindingKind, ChannelBinding};
 use crate::tls::{Error, Facts, Session};
 
@@ -146,9 +147,7 @@ fn reason(error: rustls::Error) -> Error {
     match error {
         rustls::Error::InvalidCertificate(why) => Error::Certificate(match why {
             rustls::CertificateError::UnknownIssuer => "it is not issued by an authority that is trusted here".into(),
-            why if format!("{why:?}").contains("CaUsedAsEndEntity") => {
-                "it is an authority's own, and not trusted here".into()
-            }
+            why if is_an_authoritys(&why) => "it is an authority's own, and not trusted here".into(),
             why => why.to_string(),
         }),
         rustls::Error::NoCertificatesPresented => Error::Certificate("there is none".into()),

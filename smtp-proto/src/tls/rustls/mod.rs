@@ -16,7 +16,7 @@ use std::vec::Vec;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::{CertificateError, ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 pub use settings::{Roots, Settings, Version};
 
@@ -107,6 +107,12 @@ fn provider() -> Result<Arc<CryptoProvider>, Misuse> {
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Misuse> {
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(misuse)?;
     if found.is_empty() { Err(misuse("there is no certificate in the PEM text")) } else { Ok(found) }
+}
+
+/// Whether a certificate was refused only because it is an authority's, and stands where a server's should. rustls has no
+/// variant for this, and hides the one of webpki behind its text.
+fn is_an_authoritys(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity"))
 }
 
 fn misuse(why: impl ToString) -> Misuse {

@@ -13,11 +13,9 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 
-use super::{Rustls, certificates, misuse, provider};
+use super::{Rustls, certificates, is_an_authoritys, misuse, provider};
 use crate::Misuse;
 
 /// A version of TLS. Older ones than 1.2 are broken (RFC 8996), and cannot be had.
@@ -217,15 +215,6 @@ struct OrGiven {
     inner: Arc<dyn ServerCertVerifier>,
 }
 
-impl OrGiven {
-    /// Whether it is only its place in the chain that a given certificate was refused for.
-    fn is_misplaced(error: &rustls::Error) -> bool {
-        // Dates are judged before places, so an expired one is told apart by its error.
-        matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(other))
-            if std::format!("{other:?}").contains("CaUsedAsEndEntity"))
-    }
-}
-
 impl ServerCertVerifier for OrGiven {
     fn verify_server_cert(
         &self,
@@ -236,7 +225,10 @@ impl ServerCertVerifier for OrGiven {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         match self.inner.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            Err(error) if Self::is_misplaced(&error) && self.given.iter().any(|given| given == end_entity) => {
+            // Dates are judged before places, so an expired one is another error.
+            Err(rustls::Error::InvalidCertificate(why))
+                if is_an_authoritys(&why) && self.given.iter().any(|given| given == end_entity) =>
+            {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
