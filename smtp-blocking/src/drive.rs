@@ -13,7 +13,7 @@ use crate::{Error, Smtp, Transport};
 
 impl<S: Transport> Smtp<S> {
     /// Runs until the task has an outcome.
-    pub(crate) fn run<'m, T: Task<'m, io::Error, From: Read>>(&mut self, task: &mut T) -> Result<T::Outcome, Error> {
+    pub(crate) fn run<T: Task<io::Error, From: Read>>(&mut self, task: &mut T) -> Result<T::Outcome, Error> {
         loop {
             let now = self.clock.now();
             let hungry = match self.session.step(now, task) {
@@ -28,10 +28,22 @@ impl<S: Transport> Smtp<S> {
             hungry.into_iter().for_each(fetch);
         }
     }
+
+    /// Does what can be done at once.
+    pub(crate) fn catch_up(&mut self) {
+        loop {
+            let now = self.clock.now();
+            let did = exchange(&mut self.stream, self.session.turn(now), now, true);
+            if did.iter().all(Option::is_none) {
+                return;
+            }
+            did.into_iter().flatten().for_each(|did| self.session.did(did));
+        }
+    }
 }
 
 /// Reads what there is, at the head of a message as much as fits.
-fn fetch<R: Read>(source: &mut Source<'_, R, io::Error>) {
+fn fetch<R: Read>(source: &mut Source<R, io::Error>) {
     let whole = source.is_at_its_head();
     let (from, into) = source.fetch();
     let mut got = 0;

@@ -18,6 +18,8 @@
 
 mod dial;
 mod drive;
+#[cfg(feature = "pool")]
+pub mod pool;
 mod stream;
 mod transport;
 
@@ -27,7 +29,7 @@ use std::net::TcpStream;
 use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{Message, Session};
+use smtp_proto::session::{Fitness, Message, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 
 pub use dial::dial;
@@ -113,11 +115,7 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub fn send<'m, R: Read>(
-        &mut self,
-        envelope: &Envelope,
-        message: impl Into<Message<'m, R>>,
-    ) -> Result<Report, Error> {
+    pub fn send<R: Read>(&mut self, envelope: &Envelope, message: impl Into<Message<R>>) -> Result<Report, Error> {
         let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
         self.run(&mut task)?
     }
@@ -132,7 +130,7 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
     /// [`Error::Unfinished`]: nothing was sent.
-    pub fn send_all<'m, M: Into<Message<'m, R>>, R: Read>(
+    pub fn send_all<M: Into<Message<R>>, R: Read>(
         &mut self,
         messages: impl IntoIterator<Item = (Envelope, M)>,
         mut told: impl FnMut(Result<Report, Error>),
@@ -162,6 +160,27 @@ impl<S: Transport> Smtp<S> {
     pub fn quit(mut self) -> Result<(), Error> {
         let mut task = self.session.quit(self.clock.now())?;
         self.run(&mut task)
+    }
+
+    /// Asks whether the server still listens (NOOP).
+    ///
+    /// # Errors
+    ///
+    /// As for [`command`](Self::command).
+    pub fn noop(&mut self) -> Result<(), Error> {
+        self.command(Command::noop()).map(drop)
+    }
+
+    /// Whether a session that lay idle can be used once more; without a word, and without waiting.
+    pub fn fitness(&mut self, reuse: &Reuse) -> Fitness {
+        self.catch_up();
+        self.session.fitness(self.clock.now(), reuse)
+    }
+
+    /// Says QUIT, where the server may be listening for that, and closes, without waiting for anybody.
+    pub fn leave(&mut self) {
+        self.session.leave(self.clock.now());
+        self.catch_up();
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.

@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use smtp_proto::session::{Step, Task};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,7 +17,7 @@ use crate::{Error, Smtp};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     /// Runs until the task has an outcome.
-    pub(crate) async fn run<'m, T: Task<'m, io::Error, From: AsyncRead + Unpin>>(
+    pub(crate) async fn run<T: Task<io::Error, From: AsyncRead + Unpin>>(
         &mut self,
         task: &mut T,
     ) -> Result<T::Outcome, Error> {
@@ -43,6 +43,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
             if let Some(Some(did)) = self.clock.until(deadline, first).await {
                 self.session.did(did);
             }
+        }
+    }
+
+    /// Does what can be done at once.
+    pub(crate) fn catch_up(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(did) = exchange(&mut cx, &mut self.stream, &mut self.session.turn(self.clock.now())) {
+            self.session.did(did);
         }
     }
 }

@@ -18,6 +18,8 @@
 
 mod dial;
 mod drive;
+#[cfg(feature = "pool")]
+pub mod pool;
 pub mod serve;
 mod stream;
 
@@ -26,7 +28,7 @@ use std::io;
 use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{Message, Session};
+use smtp_proto::session::{Fitness, Message, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -116,10 +118,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub async fn send<'m, R: AsyncRead + Unpin>(
+    pub async fn send<R: AsyncRead + Unpin>(
         &mut self,
         envelope: &Envelope,
-        message: impl Into<Message<'m, R>>,
+        message: impl Into<Message<R>>,
     ) -> Result<Report, Error> {
         let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
         self.run(&mut task).await?
@@ -135,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
     /// [`Error::Unfinished`]: nothing was sent.
-    pub async fn send_all<'m, M: Into<Message<'m, R>>, R: AsyncRead + Unpin>(
+    pub async fn send_all<M: Into<Message<R>>, R: AsyncRead + Unpin>(
         &mut self,
         messages: impl IntoIterator<Item = (Envelope, M)>,
         mut told: impl FnMut(Result<Report, Error>),
@@ -165,6 +167,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     pub async fn quit(mut self) -> Result<(), Error> {
         let mut task = self.session.quit(self.clock.now())?;
         self.run(&mut task).await
+    }
+
+    /// Asks whether the server still listens (NOOP).
+    ///
+    /// # Errors
+    ///
+    /// As for [`command`](Self::command).
+    pub async fn noop(&mut self) -> Result<(), Error> {
+        self.command(Command::noop()).await.map(drop)
+    }
+
+    /// Whether a session that lay idle can be used once more; without a word, and without waiting.
+    pub fn fitness(&mut self, reuse: &Reuse) -> Fitness {
+        self.catch_up();
+        self.session.fitness(self.clock.now(), reuse)
+    }
+
+    /// Says QUIT, where the server may be listening for that, and closes, without waiting for anybody.
+    pub fn leave(&mut self) {
+        self.session.leave(self.clock.now());
+        self.catch_up();
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.

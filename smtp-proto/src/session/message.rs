@@ -27,48 +27,48 @@ pub struct Progress {
     pub total: Option<u64>,
 }
 
-type Watcher<'a> = Box<dyn FnMut(Progress) + Send + 'a>;
+type Watcher = Box<dyn FnMut(Progress) + Send>;
 
 /// A message to be read from `R`. Any reader is one by itself.
 ///
 /// ```
 /// use smtp_proto::session::Message;
 ///
-/// let plain: Message<'_, &[u8]> = (&b"Subject: hello\r\n\r\nHello.\r\n"[..]).into();
+/// let plain: Message<&[u8]> = (&b"Subject: hello\r\n\r\nHello.\r\n"[..]).into();
 /// let watched = plain.watched(|progress| println!("{} octets", progress.taken));
 /// # drop(watched);
 /// ```
-pub struct Message<'a, R> {
+pub struct Message<R> {
     pub(super) from: R,
-    pub(super) watcher: Option<Watcher<'a>>,
+    pub(super) watcher: Option<Watcher>,
 }
 
-impl<R> From<R> for Message<'_, R> {
+impl<R> From<R> for Message<R> {
     fn from(from: R) -> Self {
         Self { from, watcher: None }
     }
 }
 
-impl<'a, R> Message<'a, R> {
+impl<R> Message<R> {
     /// Tells `watcher` how far the message is, whenever the connection has taken some of it.
     #[must_use]
-    pub fn watched(mut self, watcher: impl FnMut(Progress) + Send + 'a) -> Self {
+    pub fn watched(mut self, watcher: impl FnMut(Progress) + Send + 'static) -> Self {
         self.watcher = Some(Box::new(watcher));
         self
     }
 }
 
-impl<R> fmt::Debug for Message<'_, R> {
+impl<R> fmt::Debug for Message<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Message(..)")
     }
 }
 
 /// A message on its way: what was read of it, and not taken.
-pub struct Source<'a, R, E> {
+pub struct Source<R, E> {
     pub(super) id: TransactionId,
     total: Option<u64>,
-    message: Message<'a, R>,
+    message: Message<R>,
     chunk: Vec<u8>,
     unread: Range<usize>,
     taken: u64,
@@ -90,8 +90,8 @@ pub(super) enum Fed {
     Whole,
 }
 
-impl<'a, R, E> Source<'a, R, E> {
-    pub(super) fn new(id: TransactionId, total: Option<u64>, message: Message<'a, R>) -> Self {
+impl<R, E> Source<R, E> {
+    pub(super) fn new(id: TransactionId, total: Option<u64>, message: Message<R>) -> Self {
         Self {
             id,
             total,
@@ -172,7 +172,7 @@ impl<'a, R, E> Source<'a, R, E> {
     }
 }
 
-impl<R, E> fmt::Debug for Source<'_, R, E> {
+impl<R, E> fmt::Debug for Source<R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source").field("id", &self.id).field("taken", &self.taken).finish_non_exhaustive()
     }

@@ -12,6 +12,7 @@
 mod error;
 mod link;
 mod message;
+mod reuse;
 mod task;
 
 use core::fmt;
@@ -21,6 +22,7 @@ use proxy_proto::Instant;
 pub use error::Error;
 pub use link::{Did, Endpoint, FAREWELL, Link, Manners, Polled, Turn};
 pub use message::{Message, Progress, Source};
+pub use reuse::{Fitness, Reuse, is_lost_in_vain};
 pub use task::{Commanded, Outbox, Quit, Ready, Sending, Task};
 
 use crate::body::LineEndings;
@@ -31,13 +33,13 @@ use message::Fed;
 
 /// What is to be done next.
 #[derive(Debug)]
-pub enum Step<'t, 'm, T: Task<'m, E>, E> {
+pub enum Step<'t, T: Task<E>, E> {
     /// The task has come to its outcome.
     Done(T::Outcome),
     /// The session is over, or the task was refused.
     Failed(Error<E>),
     /// A [`Turn`]; and this message, if any, is to be read from meanwhile.
-    Turn(Option<&'t mut Source<'m, T::From, E>>),
+    Turn(Option<&'t mut Source<T::From, E>>),
 }
 
 /// One session with a server, without its stream.
@@ -47,6 +49,10 @@ pub struct Session<E> {
     /// A task has begun, and not come to its outcome.
     busy: bool,
     endings: LineEndings,
+    /// Transactions that came to an end.
+    messages: u64,
+    /// When a task last came to its outcome.
+    heard: Instant,
 }
 
 impl<E> Session<E> {
@@ -57,7 +63,8 @@ impl<E> Session<E> {
     /// [`Misuse`] where the configuration cannot be said or meant.
     pub fn new(config: &Config, route: Route) -> Result<Self, Misuse> {
         let link = Link::new(Connection::new(config.clone(), route)?);
-        Ok(Self { link, ready: false, busy: false, endings: config.get_line_endings() })
+        let endings = config.get_line_endings();
+        Ok(Self { link, ready: false, busy: false, endings, messages: 0, heard: Instant::EPOCH })
     }
 
     /// What the session has agreed on.
@@ -75,12 +82,12 @@ impl<E> Session<E> {
     /// # Errors
     ///
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub fn send<'m, R>(
+    pub fn send<R>(
         &mut self,
         now: Instant,
         envelope: Envelope,
-        message: impl Into<Message<'m, R>>,
-    ) -> Result<Sending<'m, R, E>, Error<E>> {
+        message: impl Into<Message<R>>,
+    ) -> Result<Sending<R, E>, Error<E>> {
         Ok(Sending(self.send_all(now, core::iter::once((envelope, message.into())))?))
     }
 
@@ -89,14 +96,10 @@ impl<E> Session<E> {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub fn send_all<'m, I, M, R>(
-        &mut self,
-        now: Instant,
-        messages: I,
-    ) -> Result<Outbox<'m, I::IntoIter, R, E>, Error<E>>
+    pub fn send_all<I, M, R>(&mut self, now: Instant, messages: I) -> Result<Outbox<I::IntoIter, R, E>, Error<E>>
     where
         I: IntoIterator<Item = (Envelope, M)>,
-        M: Into<Message<'m, R>>,
+        M: Into<Message<R>>,
     {
         self.check(now)?;
         Ok(Outbox::new(messages.into_iter(), self.endings))
@@ -133,7 +136,7 @@ impl<E> Session<E> {
     }
 
     /// Goes on until the task has an outcome, or needs the stream.
-    pub fn step<'t, 'm, T: Task<'m, E>>(&mut self, now: Instant, task: &'t mut T) -> Step<'t, 'm, T, E> {
+    pub fn step<'t, T: Task<E>>(&mut self, now: Instant, task: &'t mut T) -> Step<'t, T, E> {
         self.busy = true;
         let outcome = loop {
             if let Some(outcome) = task.ask(self.link.end_mut()) {
@@ -142,6 +145,7 @@ impl<E> Session<E> {
             match self.link.poll(now) {
                 Polled::Event(event) => {
                     self.ready |= matches!(event, Event::Ready);
+                    self.messages += u64::from(matches!(event, Event::Sent(_)));
                     if let Some(outcome) = task.hear(event) {
                         break outcome;
                     }
@@ -166,7 +170,17 @@ impl<E> Session<E> {
             }
         };
         self.busy = false;
+        self.heard = now;
         Step::Done(outcome)
+    }
+
+    /// Whether the session, which lay idle, can be used once more. What has arrived meanwhile is to be told before, by
+    /// turns with what can be read at once.
+    pub fn fitness(&mut self, now: Instant, reuse: &Reuse) -> Fitness {
+        if self.check(now).is_err() || !self.link.end().is_clean() {
+            return Fitness::Over;
+        }
+        reuse.judge(now, self.heard, self.messages)
     }
 
     /// What is to be done with the stream.

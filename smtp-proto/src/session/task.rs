@@ -21,7 +21,7 @@ const AHEAD: usize = 2;
 type Nothing = &'static [u8];
 
 /// Something that a session does until it comes to an outcome.
-pub trait Task<'m, E> {
+pub trait Task<E> {
     /// What comes of it.
     type Outcome;
     /// What its messages are read from.
@@ -39,7 +39,7 @@ pub trait Task<'m, E> {
     }
 
     /// The messages that are on their way.
-    fn sources(&mut self) -> &mut [Source<'m, Self::From, E>] {
+    fn sources(&mut self) -> &mut [Source<Self::From, E>] {
         &mut []
     }
 }
@@ -50,7 +50,7 @@ pub struct Ready {
     pub(super) already: bool,
 }
 
-impl<E> Task<'_, E> for Ready {
+impl<E> Task<E> for Ready {
     type Outcome = ();
     type From = Nothing;
 
@@ -67,7 +67,7 @@ impl<E> Task<'_, E> for Ready {
 #[derive(Debug)]
 pub struct Commanded(pub(super) CommandId);
 
-impl<E> Task<'_, E> for Commanded {
+impl<E> Task<E> for Commanded {
     type Outcome = Reply;
     type From = Nothing;
 
@@ -87,7 +87,7 @@ impl<E> Task<'_, E> for Commanded {
 #[derive(Debug)]
 pub struct Quit(pub(super) ());
 
-impl<E> Task<'_, E> for Quit {
+impl<E> Task<E> for Quit {
     type Outcome = ();
     type From = Nothing;
 
@@ -107,11 +107,11 @@ impl<E> Task<'_, E> for Quit {
 /// Messages, one behind the other as close as the server allows. The outcome is what became of the first that has not been
 /// told, or `None` where all were: its [report](Report), or why it was not sent ([`Error::Misuse`], [`Error::Message`]).
 #[derive(Debug)]
-pub struct Outbox<'m, I: Iterator, R, E> {
+pub struct Outbox<I: Iterator, R, E> {
     messages: Fuse<I>,
     endings: LineEndings,
     /// Being read.
-    sources: Vec<Source<'m, R, E>>,
+    sources: Vec<Source<R, E>>,
     /// Not told yet, in order.
     due: VecDeque<Due<E>>,
 }
@@ -123,7 +123,7 @@ struct Due<E> {
     failed: Option<Error<E>>,
 }
 
-impl<'m, I: Iterator, R, E> Outbox<'m, I, R, E> {
+impl<I: Iterator, R, E> Outbox<I, R, E> {
     pub(super) fn new(messages: I, endings: LineEndings) -> Self {
         Self { messages: messages.fuse(), endings, sources: Vec::new(), due: VecDeque::new() }
     }
@@ -141,10 +141,10 @@ impl<'m, I: Iterator, R, E> Outbox<'m, I, R, E> {
     }
 }
 
-impl<'m, I, M, R, E> Task<'m, E> for Outbox<'m, I, R, E>
+impl<I, M, R, E> Task<E> for Outbox<I, R, E>
 where
     I: Iterator<Item = (Envelope, M)>,
-    M: Into<Message<'m, R>>,
+    M: Into<Message<R>>,
 {
     type Outcome = Option<Result<Report, Error<E>>>;
     type From = R;
@@ -176,16 +176,16 @@ where
         Some(Some(due.and_then(|due| due.failed).map_or(Ok(report), Err)))
     }
 
-    fn sources(&mut self) -> &mut [Source<'m, R, E>] {
+    fn sources(&mut self) -> &mut [Source<R, E>] {
         &mut self.sources
     }
 }
 
 /// One message, until it is known what became of it.
 #[derive(Debug)]
-pub struct Sending<'m, R, E>(pub(super) Outbox<'m, core::iter::Once<(Envelope, Message<'m, R>)>, R, E>);
+pub struct Sending<R, E>(pub(super) Outbox<core::iter::Once<(Envelope, Message<R>)>, R, E>);
 
-impl<'m, R, E> Task<'m, E> for Sending<'m, R, E> {
+impl<R, E> Task<E> for Sending<R, E> {
     type Outcome = Result<Report, Error<E>>;
     type From = R;
 
@@ -197,7 +197,7 @@ impl<'m, R, E> Task<'m, E> for Sending<'m, R, E> {
         self.0.hear(event)?
     }
 
-    fn sources(&mut self) -> &mut [Source<'m, R, E>] {
+    fn sources(&mut self) -> &mut [Source<R, E>] {
         self.0.sources()
     }
 }
