@@ -39,6 +39,9 @@ impl Extensions {
                 None => extensions.add(&keyword, words),
             }
         }
+        // It is kept as long as the session.
+        extensions.offered.shrink_to_fit();
+        extensions.offered.iter_mut().for_each(|one| one.parameters.shrink_to_fit());
         extensions
     }
 

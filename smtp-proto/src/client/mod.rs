@@ -24,7 +24,9 @@ mod say;
 mod transaction;
 mod transcript;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proxy_proto::{Deadline, Instant, Phase, Secret};
@@ -113,7 +115,9 @@ enum Work {
 /// Holds a reply that is not complete yet (bounded by [`ReplyLimits`]), the server's offer, and the caller's own
 /// envelopes and commands until they are answered.
 pub struct Client {
-    config: Config,
+    config: Arc<Config>,
+    /// Whether STARTTLS is still to be said.
+    starttls: StartTls,
     stage: Stage,
     reader: ReplyReader,
     dialogue: Dialogue<Owed>,
@@ -124,7 +128,7 @@ pub struct Client {
     channel: Channel,
     greeting: Option<Reply>,
     extensions: Extensions,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     /// What was sent in AUTH: no reply shows it.
     secrets: Vec<Secret>,
     authenticated: Option<MechanismName>,
@@ -145,10 +149,12 @@ pub struct Client {
     must_reset: bool,
     /// A farewell is due, though the session failed: the server deserves a QUIT where it still listens.
     farewell: bool,
+    /// Where chunks are gathered, while no message does so.
+    room: Vec<u8>,
     /// Messages put out as a whole, and the latest of them.
     ended: (u64, Option<TransactionId>),
     last: Option<Reply>,
-    failure: Option<Error>,
+    failure: Option<Box<Error>>,
 }
 
 impl Client {
@@ -159,8 +165,15 @@ impl Client {
     ///
     /// [`Misuse`] where the configuration cannot be said or meant.
     pub fn new(config: Config) -> Result<Self, Misuse> {
+        let starttls = config.starttls;
+        Self::shared(config.into(), starttls)
+    }
+
+    /// The same, with settings that other clients use too, but for STARTTLS.
+    pub(crate) fn shared(config: Arc<Config>, starttls: StartTls) -> Result<Self, Misuse> {
         config.check()?;
         Ok(Self {
+            starttls,
             grouping: config.grouping,
             config,
             stage: Stage::Begin,
@@ -183,6 +196,7 @@ impl Client {
             doubtful: None,
             must_reset: false,
             farewell: false,
+            room: Vec::new(),
             ended: (0, None),
             last: None,
             failure: None,
@@ -195,7 +209,7 @@ impl Client {
     pub fn secured(&mut self, channel: Channel) {
         match self.stage {
             Stage::Securing => self.stage = Stage::Ehlo,
-            Stage::Begin | Stage::Greeting => self.config.starttls = StartTls::Never,
+            Stage::Begin | Stage::Greeting => self.starttls = StartTls::Never,
             _ => return,
         }
         self.channel = channel;
@@ -318,7 +332,7 @@ impl Client {
     /// `handed_over` says whether the transport has taken a message up to its final dot: the outcome is unknown then, and
     /// not before.
     pub fn abandoned(&mut self, handed_over: impl Fn(TransactionId) -> bool) -> Option<Report> {
-        let why = self.failure.clone()?;
+        let why = self.failure().cloned()?;
         let flights = self.dialogue.flights();
         while let Some(work) = self.work.pop_front() {
             if let Work::Message(mut transaction) = work {
@@ -334,7 +348,7 @@ impl Client {
 
     /// Ends the session for a reason that its owner found: the stream, or a layer below.
     pub fn fail(&mut self, error: Error) -> Error {
-        self.failure.get_or_insert(error).clone()
+        Error::clone(self.failure.get_or_insert_with(|| error.into()))
     }
 
     /// Being ready, refuses the messages queued before that need what is not offered; one a call.
@@ -397,8 +411,8 @@ impl Client {
         self.operation_since.get_or_insert(now);
     }
 
-    pub(crate) fn failure(&self) -> Option<Error> {
-        self.failure.clone()
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failure.as_deref()
     }
 
     pub(crate) fn operation_since(&self) -> Option<Instant> {
@@ -426,6 +440,18 @@ impl Client {
     pub(crate) fn operation_deadline(&self) -> Option<Deadline> {
         let at = self.operation_since?.after(self.config.limits.operation?);
         Some(Deadline { at, watching: self.phase() })
+    }
+
+    /// Frees what is empty, while the session [is clean](Self::is_clean).
+    pub(crate) fn give_back(&mut self) {
+        if self.is_clean() {
+            if self.reader.give_back() {
+                self.last = self.last.as_ref().map(Reply::detached);
+            }
+            self.room = Vec::new();
+            self.work = VecDeque::new();
+            self.dialogue.give_back();
+        }
     }
 
     fn begin(&mut self, now: Instant) {
