@@ -36,6 +36,12 @@ impl Client {
             Owed::Auth => self.hear_auth(now, reply),
             Owed::Rset => self.hear_rset(reply),
             Owed::Command(command) => Ok(Some(Event::Replied { command, reply })),
+            Owed::XClient(command) => {
+                if reply.code().is_positive() {
+                    self.reopen();
+                }
+                Ok(Some(Event::Replied { command, reply }))
+            }
             Owed::Quit => {
                 self.stage = Stage::Closed;
                 Ok(Some(Event::Closed(Some(reply))))
@@ -177,6 +183,15 @@ impl Client {
             }
             Err(error) => Err(self.refuse(Cause::Authentication(error))),
         }
+    }
+
+    /// XCLIENT was granted: the server knows nothing of the client any more but what it was just told, and the channel.
+    fn reopen(&mut self) {
+        self.stage = Stage::Ehlo;
+        self.extensions = Extensions::default();
+        self.authenticated = None;
+        self.unchecked = self.unchecked.max(1);
+        (self.must_reset, self.doubtful) = (false, None);
     }
 
     fn open(&mut self) -> Event {

@@ -87,6 +87,8 @@ enum Owed {
     Message(TransactionId),
     LoneDot(TransactionId),
     Command(CommandId),
+    /// XCLIENT: where it is granted, the session begins again.
+    XClient(CommandId),
     Quit,
 }
 
@@ -125,7 +127,7 @@ pub struct Client {
     /// Work whose last word is out, at the front of `work`.
     said: usize,
     count: u64,
-    /// Messages that were queued before it was known what the server offers.
+    /// Work that was queued before it was known what the server offers.
     unchecked: usize,
     quitting: bool,
     /// How eagerly commands are grouped, as far as the server bears it.

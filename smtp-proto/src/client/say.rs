@@ -80,10 +80,17 @@ impl Client {
                     self.owe(now, Owed::Quit, phase::QUIT, limits.quit, true);
                     self.said += 1;
                 }
+                // It may not stand within a transaction, and nothing said before the session begins again may stand behind it.
+                Some(Work::Command(_, command)) if command.reopens() && !self.dialogue.is_idle() => return,
+                // Its owner is told first.
+                Some(Work::Command(_, command)) if self.unchecked > 0 && command.check(&self.extensions).is_err() => {
+                    return;
+                }
                 Some(Work::Command(id, command)) => {
                     let (id, command) = (*id, command.clone());
                     self.line(now, phase::COMMAND, output, |output| command.encode(output));
-                    self.owe(now, Owed::Command(id), phase::COMMAND, limits.command, true);
+                    let owed = if command.reopens() { Owed::XClient(id) } else { Owed::Command(id) };
+                    self.owe(now, owed, phase::COMMAND, limits.command, true);
                     self.said += 1;
                 }
                 Some(Work::Message(_)) => {
@@ -229,7 +236,8 @@ impl Client {
                 Work::Message(transaction) => {
                     self.must_reset |= transaction.open_at_server && !transaction.chunks_said;
                 }
-                Work::Command(id, _) if self.said == 0 || self.is_owed(Owed::Command(*id)) => return,
+                Work::Command(..) if self.said == 0 => return,
+                Work::Command(id, _) if self.is_owed(Owed::Command(*id)) || self.is_owed(Owed::XClient(*id)) => return,
                 Work::Quit if self.said == 0 || self.is_owed(Owed::Quit) => return,
                 Work::Command(..) | Work::Quit => {}
             }
@@ -315,7 +323,7 @@ impl Client {
                 Next::Body | Next::Last => !transaction.framing.is_chunked() || self.may_chunk(),
                 Next::Verdict | Next::Go | Next::LoneDot | Next::Nothing => false,
             },
-            Some(Work::Command(..)) => self.may_go_on(),
+            Some(Work::Command(_, command)) => self.may_go_on() && !command.reopens(),
             Some(Work::Quit) | None => false,
         }
     }

@@ -4,13 +4,14 @@
 //! event, before anything of it is said; whatever the session comes to, each message gets its report.
 
 use super::envelope::Envelope;
-use super::event::{CommandId, TransactionId};
+use super::event::{CommandId, Event, TransactionId};
 use super::report::Report;
 use super::transaction::{Next, Transaction};
 use super::{Client, Stage};
 use crate::Misuse;
 use crate::body::LineEndings;
 use crate::command::Command;
+use crate::extension::Extensions;
 
 /// What the caller asked for, in order.
 pub(super) enum Work {
@@ -29,11 +30,7 @@ impl Client {
     /// Before the session is ready that cannot be known: [`Report::misuse`] tells it then.
     pub fn send(&mut self, envelope: Envelope, endings: LineEndings) -> Result<TransactionId, Misuse> {
         self.check_open()?;
-        if self.is_ready() {
-            envelope.check(&self.extensions, endings)?;
-        } else {
-            self.unchecked += 1;
-        }
+        self.check_now(|offered| envelope.check(offered, endings))?;
         let id = TransactionId(self.next_number());
         self.work.push_back(Work::Message(Transaction::new(id, envelope, endings, self.config.lmtp)));
         Ok(id)
@@ -43,9 +40,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Misuse::NotOpen`] after QUIT or a failure.
+    /// [`Misuse::NotOpen`] after QUIT or a failure; [`Misuse::NotOffered`] where it needs an extension that the server does not
+    /// offer. Before the session is ready that cannot be known: [`Event::NotSaid`] tells it then.
     pub fn command(&mut self, command: Command) -> Result<CommandId, Misuse> {
         self.check_open()?;
+        self.check_now(|offered| command.check(offered))?;
         let id = CommandId(self.next_number());
         self.work.push_back(Work::Command(id, command));
         Ok(id)
@@ -82,20 +81,48 @@ impl Client {
         None
     }
 
-    /// Being ready, refuses the messages queued before that need what is not offered; one a call.
-    pub(super) fn check_queued(&mut self) -> Option<Report> {
+    /// Checks against what the server offers, where that is known; else it is done when the session is ready.
+    fn check_now(&mut self, check: impl FnOnce(&Extensions) -> Result<(), Misuse>) -> Result<(), Misuse> {
+        if !self.is_ready() {
+            self.unchecked += 1;
+            return Ok(());
+        }
+        check(&self.extensions)?;
+        // Behind XCLIENT the server may offer something else.
+        if self.work.iter().any(|work| matches!(work, Work::Command(_, command) if command.reopens())) {
+            self.unchecked += 1;
+        }
+        Ok(())
+    }
+
+    /// Being ready, refuses what was queued before and needs what is not offered; one a call.
+    pub(super) fn check_queued(&mut self) -> Option<Event> {
         if self.unchecked == 0 || self.stage != Stage::Ready {
             return None;
         }
-        let mut messages = self.work.iter_mut().filter_map(|work| match work {
-            Work::Message(transaction) if !transaction.is_settled() => Some(transaction),
-            _ => None,
-        });
-        let report = messages.find_map(|transaction| transaction.check(&self.extensions));
-        if report.is_none() {
-            self.unchecked = 0;
+        for at in 0..self.work.len() {
+            match &mut self.work[at] {
+                Work::Message(transaction) if !transaction.is_settled() => {
+                    if let Some(report) = transaction.check(&self.extensions) {
+                        return Some(Event::Sent(report));
+                    }
+                }
+                Work::Command(id, command) if at >= self.said => {
+                    if let Err(misuse) = command.check(&self.extensions) {
+                        let command = *id;
+                        self.work.remove(at);
+                        return Some(Event::NotSaid { command, misuse });
+                    }
+                    // What stands behind it is checked when it was answered.
+                    if command.reopens() {
+                        return None;
+                    }
+                }
+                Work::Command(..) | Work::Message(_) | Work::Quit => {}
+            }
         }
-        report
+        self.unchecked = 0;
+        None
     }
 
     fn check_open(&self) -> Result<(), Misuse> {
