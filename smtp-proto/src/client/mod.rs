@@ -140,6 +140,8 @@ pub struct Client {
     must_reset: bool,
     /// A farewell is due, though the session failed: the server deserves a QUIT where it still listens.
     farewell: bool,
+    /// Where chunks are gathered, while no message does so.
+    room: Vec<u8>,
     /// Messages put out as a whole, and the latest of them.
     ended: (u64, Option<TransactionId>),
     last: Option<Reply>,
@@ -178,6 +180,7 @@ impl Client {
             doubtful: None,
             must_reset: false,
             farewell: false,
+            room: Vec::new(),
             ended: (0, None),
             last: None,
             failure: None,
@@ -331,6 +334,12 @@ impl Client {
     pub(crate) fn operation_deadline(&self) -> Option<Deadline> {
         let at = self.operation_since?.after(self.config.limits.operation?);
         Some(Deadline { at, watching: self.phase() })
+    }
+
+    /// Frees what is empty. For a session that is idle.
+    pub(crate) fn give_back(&mut self) {
+        self.reader.give_back();
+        self.room = Vec::new();
     }
 
     fn begin(&mut self, now: Instant) {

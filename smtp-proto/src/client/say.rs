@@ -129,7 +129,7 @@ impl Client {
                     transaction.flights_before = if begins { flights } else { flights.saturating_sub(1) };
                 }
                 transaction.behind_others = behind_others;
-                transaction.begin(grouping, &self.extensions);
+                transaction.begin(grouping, &self.extensions, &mut self.room);
                 transaction.encode_mail(&self.extensions, output);
                 (Owed::Mail(id), phase::MAIL, limits.mail, Next::Rcpt(0))
             }
@@ -209,11 +209,13 @@ impl Client {
         self.doubtful = Some(id);
         self.dialogue.command();
         let phase = if last { phase::MESSAGE } else { phase::BLOCK };
-        self.show(now, phase, Line::Client(&format!("BDAT {size}{}", if last { " LAST" } else { "" })));
+        if self.is_shown() {
+            self.show(now, phase, Line::Client(&format!("BDAT {size}{}", if last { " LAST" } else { "" })));
+        }
         if !last {
             return self.owe(now, Owed::Chunk(id), phase::BLOCK, limits.block, false);
         }
-        self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
+        self.show_message(now, octets);
         self.owe(now, Owed::Last(id), phase::MESSAGE, limits.message, false);
         self.all_said();
     }
@@ -222,6 +224,9 @@ impl Client {
     fn all_said(&mut self) {
         if let Some(Work::Message(transaction)) = self.work.get_mut(self.said) {
             transaction.next = Next::Nothing;
+            if let Some(room) = transaction.framing.take_room() {
+                self.room = room;
+            }
             self.ended = (self.ended.0 + 1, Some(transaction.id));
             self.said += 1;
         }
@@ -280,7 +285,7 @@ impl Client {
         stuffing.end(output);
         let (id, octets) = (transaction.id, transaction.octets);
         self.dialogue.speak();
-        self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
+        self.show_message(now, octets);
         self.show(now, phase::MESSAGE, Line::Client("."));
         self.owe(now, Owed::Message(id), phase::MESSAGE, self.config.limits.message, false);
         self.all_said();
@@ -344,8 +349,19 @@ impl Client {
         self.show_line(now, phase, &output[start..]);
     }
 
+    fn show_message(&self, now: Instant, octets: u64) {
+        if self.is_shown() {
+            self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
+        }
+    }
+
+    /// Whether anybody listens: what nobody hears is not worth its string.
+    fn is_shown(&self) -> bool {
+        self.config.transcript.is_some()
+    }
+
     fn show_line(&self, now: Instant, phase: Phase, line: &[u8]) {
-        if self.config.transcript.is_some() {
+        if self.is_shown() {
             let text = String::from_utf8_lossy(line);
             self.show(now, phase, Line::Client(text.trim_end()));
         }

@@ -21,7 +21,7 @@ use super::report::{Outcome, Recipient, Report};
 use crate::body::LineEndings;
 use crate::extension::Extensions;
 use crate::reply::{Code, Reply};
-use crate::{Error, Grouping};
+use crate::{Error, Grouping, text};
 
 /// What is to be said next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,9 +86,6 @@ pub(super) struct Transaction {
     endings: LineEndings,
     /// Each accepted recipient has a reply to the message (RFC 2033 section 4.2).
     lmtp: bool,
-    rcpt: Vec<Option<Reply>>,
-    /// The replies to the message, in LMTP.
-    verdicts: Vec<Option<Reply>>,
     answered: usize,
     accepted: usize,
     settled: bool,
@@ -96,11 +93,10 @@ pub(super) struct Transaction {
 
 impl Transaction {
     pub(super) fn new(id: TransactionId, envelope: Envelope, endings: LineEndings, lmtp: bool) -> Self {
-        let recipients = envelope.recipients.len();
         Self {
             id,
             next: Next::Mail,
-            framing: Framing::new(endings, false),
+            framing: Framing::new(endings, false, &mut Vec::new()),
             grouping: Grouping::OneByOne,
             kept: None,
             replay: None,
@@ -114,8 +110,6 @@ impl Transaction {
             chunks_said: false,
             shaken: false,
             again: false,
-            rcpt: alloc::vec![None; recipients],
-            verdicts: alloc::vec![None; if lmtp { recipients } else { 0 }],
             envelope,
             endings,
             lmtp,
@@ -146,11 +140,11 @@ impl Transaction {
         }
     }
 
-    /// MAIL is about to be said, at this level.
-    pub(super) fn begin(&mut self, grouping: Grouping, extensions: &Extensions) {
+    /// MAIL is about to be said, at this level; `room` is where chunks may be gathered.
+    pub(super) fn begin(&mut self, grouping: Grouping, extensions: &Extensions, room: &mut Vec<u8>) {
         let flights = grouping == Grouping::Flights && extensions.pipelining() && extensions.chunking();
         self.grouping = grouping;
-        self.framing = Framing::new(self.endings, flights || self.is_binary());
+        self.framing = Framing::new(self.endings, flights || self.is_binary(), room);
     }
 
     fn is_binary(&self) -> bool {
@@ -172,7 +166,7 @@ impl Transaction {
 
     /// What comes behind the last RCPT.
     pub(super) fn behind_recipients(&self) -> Next {
-        let all_known = self.answered == self.rcpt.len();
+        let all_known = self.answered == self.envelope.recipients.len();
         let waits = self.needed() > 1 || (self.framing.is_chunked() && self.grouping < Grouping::Flights);
         match () {
             () if waits && !all_known => Next::Verdict,
@@ -182,7 +176,7 @@ impl Transaction {
     }
 
     fn needed(&self) -> usize {
-        self.envelope.require.of(self.rcpt.len())
+        self.envelope.require.of(self.envelope.recipients.len())
     }
 
     /// Something of the message must be put out before the caller is asked for more.
@@ -219,7 +213,7 @@ impl Transaction {
     /// Whether all that was taken of the message is still there, and nobody has it.
     fn can_begin_again(&self) -> bool {
         let gathered = !self.chunks_said && (self.octets == 0 || self.framing.is_chunked());
-        let delivered = self.verdicts.iter().flatten().any(|reply| reply.code().is_positive());
+        let delivered = self.envelope.recipients.iter().any(|one| matches!(one.outcome, Outcome::Accepted(_)));
         (gathered || self.kept.is_some() || self.replay.is_some()) && !delivered
     }
 
@@ -230,8 +224,9 @@ impl Transaction {
             octets.extend_from_slice(chunks.gathered());
         }
         self.replay = Some(octets).filter(|octets| !octets.is_empty() || self.complete);
-        self.rcpt.fill(None);
-        self.verdicts.fill(None);
+        for recipient in &mut self.envelope.recipients {
+            (recipient.rcpt, recipient.outcome) = (None, Outcome::NotSent);
+        }
         (self.answered, self.accepted) = (0, 0);
         (self.again, self.shaken, self.chunks_said, self.open_at_server) = (false, false, false, false);
         self.next = Next::Mail;
@@ -242,7 +237,7 @@ impl Transaction {
         output.extend_from_slice(self.envelope.reverse_path.as_str().as_bytes());
         output.push(b'>');
         if let Some(size) = self.envelope.size.filter(|_| extensions.offers("SIZE")) {
-            output.extend_from_slice(alloc::format!(" SIZE={size}").as_bytes());
+            text::put(output, format_args!(" SIZE={size}"));
         }
         if self.is_binary() {
             output.extend_from_slice(b" BODY=BINARYMIME");
@@ -260,11 +255,11 @@ impl Transaction {
 
     /// `false` behind the last recipient.
     pub(super) fn encode_rcpt(&self, recipient: usize, output: &mut Vec<u8>) -> bool {
-        let Some((path, parameters)) = self.envelope.recipients.get(recipient) else { return false };
+        let Some(recipient) = self.envelope.recipients.get(recipient) else { return false };
         output.extend_from_slice(b"RCPT TO:<");
-        output.extend_from_slice(path.as_str().as_bytes());
+        output.extend_from_slice(recipient.path.as_str().as_bytes());
         output.push(b'>');
-        for (_, parameter) in parameters {
+        for (_, parameter) in &recipient.parameters {
             parameter.encode(output);
         }
         output.extend_from_slice(b"\r\n");
@@ -291,8 +286,10 @@ impl Transaction {
         }
         self.answered += 1;
         self.accepted += usize::from(reply.code().is_positive());
-        self.rcpt[recipient] = Some(reply.clone());
-        if self.answered == self.rcpt.len() {
+        if let Some(one) = self.envelope.recipients.get_mut(recipient) {
+            one.rcpt = Some(reply.clone());
+        }
+        if self.answered == self.envelope.recipients.len() {
             if self.accepted < self.needed() {
                 return self.settle(None, flights);
             }
@@ -345,10 +342,8 @@ impl Transaction {
         if self.lmtp {
             let mut waiting = self.waiting();
             if let Some(recipient) = waiting.next() {
-                let more = waiting.next().is_some();
-                drop(waiting);
-                self.verdicts[recipient] = Some(reply.clone());
-                if more {
+                recipient.outcome = Outcome::by(reply.clone());
+                if waiting.next().is_some() {
                     return Heard::OnceMore;
                 }
             }
@@ -356,11 +351,13 @@ impl Transaction {
         self.settle(Some(reply), flights)
     }
 
-    /// The accepted recipients that have no verdict yet, in LMTP.
-    fn waiting(&self) -> impl Iterator<Item = usize> {
+    /// The accepted recipients of whose message nothing was said yet, in LMTP.
+    fn waiting(&mut self) -> impl Iterator<Item = &mut Recipient> {
         let accepted = |rcpt: &Option<Reply>| rcpt.as_ref().is_some_and(|reply| reply.code().is_positive());
-        let each = self.rcpt.iter().zip(&self.verdicts).enumerate();
-        each.filter(move |(_, (rcpt, verdict))| accepted(rcpt) && verdict.is_none()).map(|(recipient, _)| recipient)
+        self.envelope
+            .recipients
+            .iter_mut()
+            .filter(move |one| accepted(&one.rcpt) && matches!(one.outcome, Outcome::NotSent))
     }
 
     /// The server refuses the message while it goes out. The dot must never follow.
@@ -399,24 +396,19 @@ impl Transaction {
     fn report(&mut self, outcome: Outcome, reply: Option<Reply>, cut_short: Option<Error>, flights: u64) -> Report {
         self.settled = true;
         self.kept = None;
-        let shaken = self.shaken;
-        let recipients =
-            self.envelope.recipients.iter().zip(&mut self.rcpt).enumerate().map(|(at, ((path, _), rcpt))| {
-                let rcpt = rcpt.take();
-                let verdict = self.verdicts.get(at).and_then(Option::as_ref);
-                let outcome = match (&rcpt, verdict) {
-                    (Some(reply), _) if shaken && reply.code() == Code::BAD_SEQUENCE => Outcome::NotSent,
-                    (Some(reply), _) if !reply.code().is_positive() => Outcome::Refused(reply.clone()),
-                    (_, Some(reply)) if reply.code().is_positive() => Outcome::Accepted(reply.clone()),
-                    (_, Some(reply)) => Outcome::Refused(reply.clone()),
-                    _ => outcome.clone(),
-                };
-                Recipient { path: path.clone(), rcpt, outcome }
-            });
+        for one in &mut self.envelope.recipients {
+            one.outcome = match (&one.rcpt, &one.outcome) {
+                (Some(reply), _) if self.shaken && reply.code() == Code::BAD_SEQUENCE => Outcome::NotSent,
+                (Some(reply), _) if !reply.code().is_positive() => Outcome::Refused(reply.clone()),
+                // The message was answered for this one alone.
+                (_, Outcome::Accepted(_) | Outcome::Refused(_)) => continue,
+                _ => outcome.clone(),
+            };
+        }
         Report {
             transaction: self.id,
-            reverse_path: self.envelope.reverse_path.clone(),
-            recipients: recipients.collect(),
+            reverse_path: core::mem::take(&mut self.envelope.reverse_path),
+            recipients: core::mem::take(&mut self.envelope.recipients),
             reply,
             cut_short,
             misuse: None,

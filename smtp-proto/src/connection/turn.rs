@@ -244,6 +244,7 @@ impl Connection {
     pub(super) fn give_back(&mut self) {
         if matches!(self.top, Top::Smtp) && self.client.is_clean() {
             self.stack.give_back();
+            self.client.give_back();
         }
     }
 
