@@ -23,6 +23,7 @@ mod require;
 mod say;
 mod transaction;
 mod transcript;
+mod verdict;
 mod work;
 
 use alloc::collections::VecDeque;
