@@ -12,12 +12,14 @@
 mod auth;
 mod body;
 mod config;
+mod early;
 mod envelope;
 mod event;
 mod extended;
 mod framing;
 mod hear;
 mod machine;
+mod remembered;
 mod report;
 mod require;
 mod say;
@@ -36,6 +38,7 @@ pub use config::{Config, Entropy, StartTls};
 pub use envelope::Envelope;
 pub use event::{CommandId, Event, TransactionId};
 pub use extended::{BodyKind, DeliverBy, Notify, Ret};
+pub use remembered::Remembered;
 pub use report::{Outcome, Recipient, Report};
 pub use require::Require;
 pub use transcript::{Line, Transcript};
@@ -49,6 +52,7 @@ use crate::sasl::{Channel, MechanismName};
 use crate::{Misuse, phase};
 
 use auth::Exchange;
+use early::Early;
 use transaction::{Next, Transaction};
 use work::Work;
 
@@ -120,6 +124,8 @@ pub struct Client {
     channel: Channel,
     greeting: Option<Reply>,
     extensions: Extensions,
+    /// What was said before its time, or may be.
+    early: Option<Early>,
     exchange: Option<Exchange>,
     /// What was sent in AUTH: no reply shows it.
     secrets: Vec<Secret>,
@@ -159,7 +165,7 @@ impl Client {
     pub fn new(config: Config) -> Result<Self, Misuse> {
         config.check()?;
         Ok(Self {
-            grouping: config.grouping,
+            grouping: config.remembered.as_ref().map_or(config.grouping, |one| one.grouping().min(config.grouping)),
             config,
             stage: Stage::Begin,
             reader: ReplyReader::new(ReplyLimits::default()),
@@ -169,6 +175,7 @@ impl Client {
             channel: Channel::clear(),
             greeting: None,
             extensions: Extensions::default(),
+            early: None,
             exchange: None,
             secrets: Vec::new(),
             authenticated: None,
@@ -194,6 +201,7 @@ impl Client {
     pub fn secured(&mut self, channel: Channel) {
         match self.stage {
             Stage::Securing => self.stage = Stage::Ehlo,
+            Stage::Greeting if self.spoke_early() => return,
             Stage::Begin | Stage::Greeting => self.config.starttls = StartTls::Never,
             _ => return,
         }
@@ -234,9 +242,18 @@ impl Client {
         self.greeting.as_ref()
     }
 
-    /// What the server offers, by its latest answer to EHLO.
+    /// What the server offers, by its latest answer to EHLO; before that what is assumed because it is
+    /// [remembered](Remembered), if anything.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
+    }
+
+    /// The same, to be put right for a server that bears more than it offers, or less. It holds until the next EHLO; what is to
+    /// hold for each session belongs into the configuration.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        // What waits already may need something else now.
+        self.unchecked += self.work.len();
+        &mut self.extensions
     }
 
     /// The mechanism that authenticated the session.
@@ -347,7 +364,9 @@ impl Client {
         if self.stage == Stage::Begin {
             self.stage = Stage::Greeting;
             self.begin_operation(now);
-            self.dialogue.owe(now, Owed::Greeting, phase::GREETING, self.config.limits.greeting, true);
+            self.plan_early();
+            let ends_group = self.early.is_none();
+            self.dialogue.owe(now, Owed::Greeting, phase::GREETING, self.config.limits.greeting, ends_group);
         }
     }
 

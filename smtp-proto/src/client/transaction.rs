@@ -68,6 +68,9 @@ pub(super) struct Transaction {
     pub(super) chunks_said: bool,
     /// The server has lost track of this transaction.
     pub(super) shaken: bool,
+    /// It was begun before the server had said what it offers, and that is not what was assumed: a refusal counts for nothing
+    /// while nothing of the message is out.
+    pub(super) in_doubt: bool,
     /// It is to begin anew.
     pub(super) again: bool,
     pub(super) envelope: Envelope,
@@ -97,6 +100,7 @@ impl Transaction {
             open_at_server: false,
             chunks_said: false,
             shaken: false,
+            in_doubt: false,
             again: false,
             envelope,
             endings,
@@ -135,6 +139,20 @@ impl Transaction {
         self.framing = Framing::new(self.endings, flights || self.is_binary(), room);
     }
 
+    /// MAIL was said before it was known what the server offers, and this is it: what is left to say is said accordingly.
+    pub(super) fn reframe(&mut self, grouping: Grouping, extensions: &Extensions, room: &mut Vec<u8>) {
+        if self.is_decided() || !matches!(self.next, Next::Rcpt(_) | Next::Verdict | Next::Data | Next::Body) {
+            return;
+        }
+        if let Some(unused) = self.framing.take_room() {
+            *room = unused;
+        }
+        self.begin(grouping, extensions, room);
+        if matches!(self.next, Next::Data | Next::Body) {
+            self.next = self.behind_recipients();
+        }
+    }
+
     fn is_binary(&self) -> bool {
         self.envelope.is_binary(self.endings)
     }
@@ -144,11 +162,14 @@ impl Transaction {
         self.envelope.check(offered, self.endings).is_ok()
     }
 
-    /// The server turns out not to offer what the message needs; nothing was said of it.
-    pub(super) fn check(&mut self, offered: &Extensions) -> Option<Report> {
+    /// The server turns out not to offer what the message needs; nothing was said of the message itself.
+    pub(super) fn check(&mut self, offered: &Extensions, flights: u64) -> Option<Report> {
+        if self.octets > 0 || self.chunks_said {
+            return None;
+        }
         let misuse = self.envelope.check(offered, self.endings).err()?;
-        self.next = Next::Nothing;
-        let report = self.report(Outcome::NotSent, None, None, 0);
+        let report = self.report(Outcome::NotSent, None, None, flights);
+        self.say_no_more();
         Some(Report { misuse: Some(misuse), ..report })
     }
 
@@ -201,6 +222,7 @@ impl Transaction {
         }
         (self.answered, self.accepted) = (0, 0);
         (self.again, self.shaken, self.chunks_said, self.open_at_server) = (false, false, false, false);
+        self.in_doubt = false;
         self.next = Next::Mail;
     }
 

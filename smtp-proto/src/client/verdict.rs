@@ -42,14 +42,19 @@ impl Transaction {
         match reply.code() {
             code if code.is_positive() => {
                 self.open_at_server = true;
+                if self.is_decided() {
+                    return Heard::Nothing;
+                }
                 Heard::Event(Event::Mail { transaction: self.id, reply })
             }
+            _ if self.is_decided() => Heard::Nothing,
             code if code.is_intermediate() => Heard::Unexpected,
             _ => self.settle(Some(reply), flights),
         }
     }
 
     pub(super) fn hear_rcpt(&mut self, recipient: usize, reply: Reply, flights: u64) -> Heard {
+        self.accepted += usize::from(reply.code().is_positive());
         if self.is_decided() {
             return Heard::Nothing;
         }
@@ -57,7 +62,6 @@ impl Transaction {
             return Heard::Unexpected;
         }
         self.answered += 1;
-        self.accepted += usize::from(reply.code().is_positive());
         if let Some(one) = self.envelope.recipients.get_mut(recipient) {
             one.rcpt = Some(reply.clone());
         }
@@ -74,11 +78,16 @@ impl Transaction {
 
     pub(super) fn hear_data(&mut self, reply: Reply, flights: u64) -> Heard {
         let go = reply.code().is_intermediate();
+        // A lone dot would be an empty message for those who were accepted; only closing the connection spares them that.
+        if go && self.is_decided() && self.accepted > 0 {
+            return Heard::Unexpected;
+        }
         if self.is_decided() {
             self.next = if go { Next::LoneDot } else { Next::Nothing };
             return Heard::Nothing;
         }
         if go {
+            self.in_doubt = false;
             self.next = Next::Body;
             return Heard::Nothing;
         }
@@ -141,7 +150,7 @@ impl Transaction {
     /// The end is known: `reply` decided about every recipient that was not refused by itself.
     fn settle(&mut self, reply: Option<Reply>, flights: u64) -> Heard {
         let delivered = reply.as_ref().is_some_and(|reply| reply.code().is_positive());
-        if self.shaken && !delivered && self.can_begin_again() {
+        if (self.shaken || self.in_doubt) && !delivered && self.can_begin_again() {
             self.again = true;
             self.say_no_more();
             return Heard::Nothing;
@@ -191,7 +200,7 @@ impl Transaction {
             cut_short,
             misuse: None,
             octets: self.octets,
-            flights: if self.began.is_some() { flights - self.flights_before } else { 0 },
+            flights: if self.began.is_some() { flights.saturating_sub(self.flights_before) } else { 0 },
             commands: self.commands,
         }
     }

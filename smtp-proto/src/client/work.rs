@@ -100,10 +100,13 @@ impl Client {
         if self.unchecked == 0 || self.stage != Stage::Ready {
             return None;
         }
+        let flights = self.dialogue.flights();
         for at in 0..self.work.len() {
             match &mut self.work[at] {
                 Work::Message(transaction) if !transaction.is_settled() => {
-                    if let Some(report) = transaction.check(&self.extensions) {
+                    if let Some(report) = transaction.check(&self.extensions, flights) {
+                        // MAIL may have been said before its time.
+                        self.must_reset |= transaction.began.is_some();
                         return Some(Event::Sent(report));
                     }
                 }
