@@ -174,6 +174,22 @@ impl Config {
         self
     }
 
+    /// Believes in an extension though the server does not offer it, or offers it otherwise: a line as it stands in an answer
+    /// to EHLO, such as `"PIPELINING"` or `"SIZE 10240000"`.
+    #[must_use]
+    pub fn with(mut self, line: impl Into<String>) -> Self {
+        self.client_mut().with.push(line.into());
+        self
+    }
+
+    /// What the server was like the last time ([`Connection::remembered`](super::Connection::remembered)): where it offers
+    /// PIPECONNECT, commands leave before its greeting was read.
+    #[must_use]
+    pub fn remembered(mut self, remembered: client::Remembered) -> Self {
+        self.client_mut().remembered = Some(remembered);
+        self
+    }
+
     /// Randomness, for the mechanisms that need some; without it only those that need none are used.
     #[must_use]
     pub fn entropy(mut self, fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {

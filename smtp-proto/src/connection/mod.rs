@@ -29,7 +29,7 @@ pub use route::Route;
 pub(crate) use stack::{Broken, Stack};
 
 use crate::body::LineEndings;
-use crate::client::{Body, Client, CommandId, Envelope, Event, TransactionId};
+use crate::client::{Body, Client, CommandId, Envelope, Event, Remembered, TransactionId};
 use crate::command::Command;
 use crate::error::Error;
 use crate::extension::Extensions;
@@ -284,6 +284,21 @@ impl Connection {
     /// What the server offers, by its latest answer to EHLO.
     pub fn extensions(&self) -> &Extensions {
         self.client.extensions()
+    }
+
+    /// The same, to be put right; see [`Client::extensions_mut`].
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.client.extensions_mut()
+    }
+
+    /// What is worth remembering of this server, while the session is ready; see [`Remembered`].
+    pub fn remembered(&self) -> Option<Remembered> {
+        self.client.remembered()
+    }
+
+    /// Whether commands left before the greeting was read; see [`Client::spoke_early`].
+    pub fn spoke_early(&self) -> bool {
+        self.client.spoke_early()
     }
 
     /// The mechanism that authenticated the session.
