@@ -51,6 +51,9 @@ pub struct Config {
     port: u16,
     security: Security,
     pub(super) connector: Option<Arc<dyn tls::Connector>>,
+    /// The platform's connector, once it was needed: clones share it, and with it the sessions that can be resumed.
+    #[cfg(feature = "platform")]
+    of_platform: Arc<std::sync::OnceLock<tls::Rustls>>,
     tls_name: Option<String>,
     line_endings: LineEndings,
     address: Option<String>,
@@ -69,6 +72,8 @@ impl Config {
             port,
             security: Security::default(),
             connector: None,
+            #[cfg(feature = "platform")]
+            of_platform: Arc::default(),
             tls_name: None,
             line_endings: LineEndings::default(),
             address: None,
@@ -221,7 +226,19 @@ impl Config {
     #[cfg(feature = "platform")]
     #[must_use]
     pub fn on_platform(self) -> Self {
-        let config = if self.connector.is_some() { self } else { self.tls(tls::Settings::default().connector()) };
+        let config = match (&self.connector, self.of_platform.get()) {
+            (Some(_), _) => self,
+            (None, Some(kept)) => {
+                let kept = kept.clone();
+                self.tls(kept)
+            }
+            (None, None) => {
+                let made = tls::Settings::default().connector();
+                // One that cannot be used is not kept: the platform may be mended before the next connection.
+                let kept = if made.check().is_ok() { self.of_platform.get_or_init(|| made).clone() } else { made };
+                self.tls(kept)
+            }
+        };
         if config.client.entropy.is_some() {
             return config;
         }
@@ -310,5 +327,24 @@ impl fmt::Debug for Config {
             .field("security", &self.security)
             .field("proxies", &self.proxies)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "platform"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_the_platforms_connector() {
+        let (one, other) = (Config::new("mx.example.org", 25), Config::new("mx.example.org", 25));
+        let _ = one.clone().on_platform();
+        // A machine without authorities has nothing to share.
+        let usable = tls::Settings::default().connector().check().is_ok();
+        assert_eq!((one.of_platform.get().is_some(), other.of_platform.get().is_some()), (usable, false));
+        let (first, second) = (one.clone().on_platform(), one.clone().on_platform());
+        assert!(
+            Arc::ptr_eq(&first.of_platform, &second.of_platform)
+                && !Arc::ptr_eq(&first.of_platform, &other.of_platform)
+        );
     }
 }
