@@ -4,6 +4,7 @@
 
 pub mod dialogue;
 pub mod fuzz;
+pub mod fuzz_dial;
 pub mod laws;
 pub mod network;
 pub mod script;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use smtp_proto::dial::{Attempt, Mode, Policy, Verdict, Why};
 use smtp_proto::sasl::{Allowed, Credentials};
 use smtp_proto::{AuthenticationError, Cause, Config, Limits, Security, phase, tls};
@@ -525,5 +526,26 @@ fn the_table_of_times_is_what_the_documentation_says() {
         std::fs::write(&path, [before, begin, &measured, end, after].concat()).expect("a place to write");
     } else {
         assert_eq!(written, measured, "docs/DIALLING.md is not what is measured: UPDATE_TABLES=1 writes it anew");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+    #[test]
+    fn whatever_it_is_told_the_dialer_keeps_its_laws(input in prop::collection::vec(any::<u8>(), 0..160)) {
+        tests::fuzz_dial::dial(&input);
+    }
+
+    /// The same, where most of what is told makes sense: addresses come first, and failures are few.
+    #[test]
+    fn told_what_makes_sense_the_dialer_keeps_its_laws(
+        setting in prop::collection::vec(any::<u8>(), 4),
+        steps in prop::collection::vec((prop_oneof![Just(0u8), Just(2), Just(7), Just(8), any::<u8>()], 0u8..12), 0..80),
+    ) {
+        let found = [3 + 64, 0, 4 + 64, 1, 5, 0, 5, 1];
+        let steps = steps.iter().flat_map(|(what, which)| [*what, *which]);
+        let input: Vec<u8> = setting.into_iter().chain(found).chain(steps).collect();
+        tests::fuzz_dial::dial(&input);
     }
 }

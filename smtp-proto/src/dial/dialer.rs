@@ -69,7 +69,8 @@ pub struct Open {
     pub config: Config,
     /// The proxies on the way.
     pub route: Route,
-    began: Instant,
+    /// When the operation of becoming ready began; what [`Connection::began`] is to be told.
+    pub began: Instant,
 }
 
 impl Open {
