@@ -9,6 +9,7 @@ pub mod body;
 pub mod client;
 pub mod command;
 pub mod connection;
+pub mod dial;
 mod dialogue;
 mod error;
 pub mod extension;
