@@ -25,6 +25,7 @@ mod require;
 mod say;
 mod transaction;
 mod transcript;
+mod urls;
 mod verdict;
 mod work;
 
@@ -42,6 +43,7 @@ pub use remembered::Remembered;
 pub use report::{Outcome, Recipient, Report};
 pub use require::Require;
 pub use transcript::{Line, Transcript};
+pub use urls::ContentUrl;
 
 use crate::dialogue::{Dialogue, Grouping};
 use crate::error::{Cause, Error};
@@ -129,6 +131,8 @@ pub struct Client {
     exchange: Option<Exchange>,
     /// What was sent in AUTH: no reply shows it.
     secrets: Vec<Secret>,
+    /// What opens a mailbox, in a URL that was said and not answered yet.
+    tokens: Vec<Secret>,
     authenticated: Option<MechanismName>,
     work: VecDeque<Work>,
     /// Work whose last word is out, at the front of `work`.
@@ -178,6 +182,7 @@ impl Client {
             early: None,
             exchange: None,
             secrets: Vec::new(),
+            tokens: Vec::new(),
             authenticated: None,
             work: VecDeque::new(),
             said: 0,
