@@ -32,6 +32,9 @@ impl Extensions {
         for line in reply.lines().skip(1) {
             extensions.read(&String::from_utf8_lossy(line));
         }
+        // It is kept as long as the session.
+        extensions.offered.shrink_to_fit();
+        extensions.offered.iter_mut().for_each(|one| one.parameters.shrink_to_fit());
         extensions
     }
 

@@ -45,7 +45,7 @@ pub(super) struct Early {
 impl Client {
     /// Begins to assume what is remembered of this server, where it may be spoken to unasked.
     pub(super) fn plan_early(&mut self) {
-        self.early = self.early_plan();
+        self.early = self.early_plan().map(Into::into);
         if let Some(early) = &self.early {
             self.extensions = early.assumed.clone();
         }
@@ -58,7 +58,7 @@ impl Client {
         if !assumed.pipe_connect() || !assumed.pipelining() || self.grouping < Grouping::Groups {
             return None;
         }
-        let as_it_is_to_be = self.channel.secure || self.config.starttls == StartTls::Never;
+        let as_it_is_to_be = self.channel.secure || self.starttls == StartTls::Never;
         let plan = match &self.config.credentials {
             _ if !as_it_is_to_be => Plan::Hello,
             None => Plan::Mail,
@@ -97,11 +97,11 @@ impl Client {
             self.say_hello(now, output, ends);
         }
         match &mut self.early {
-            Some(Early { plan: Plan::Auth, said_auth: said @ false, .. }) => {
-                *said = true;
+            Some(early) if early.plan == Plan::Auth && !early.said_auth => {
+                early.said_auth = true;
                 self.say_auth_early(now, output);
             }
-            Some(Early { plan: Plan::Mail, .. }) => self.say_mail_early(now, output),
+            Some(early) if early.plan == Plan::Mail => self.say_mail_early(now, output),
             _ => {}
         }
     }
@@ -114,7 +114,7 @@ impl Client {
         // What cannot be begun by what is remembered is begun, or refused, by what will be offered.
         let Ok(exchange) = Exchange::begin(&self.config, credentials, offered, &self.channel) else { return };
         if is_one_message(exchange.mechanism()) {
-            self.exchange = Some(exchange);
+            self.exchange = Some(exchange.into());
             self.say_auth(now, output);
         }
     }
@@ -135,7 +135,8 @@ impl Client {
     pub(super) fn hear_early_hello(&mut self, extended: bool) {
         let Some(early) = self.early.as_mut().filter(|early| !early.answered) else { return };
         early.answered = true;
-        let in_doubt = !self.extensions.pipe_connect() || self.extensions != early.assumed;
+        let assumed = core::mem::take(&mut early.assumed);
+        let in_doubt = !self.extensions.pipe_connect() || self.extensions != assumed;
         let Some(id) = early.transaction else { return };
         let grouping = self.grouping();
         let (extensions, room) = (&self.extensions, &mut self.room);

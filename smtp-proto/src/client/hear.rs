@@ -1,5 +1,7 @@
 //! What the client makes of a reply, by the command it answers (RFC 5321 section 4.3.2).
 
+use alloc::sync::Arc;
+
 use proxy_proto::{Instant, Secret};
 
 use super::auth::{Exchange, Step};
@@ -120,7 +122,7 @@ impl Client {
     }
 
     fn hear_greeting(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
-        self.greeting = Some(reply.clone());
+        self.greeting = Some(reply.detached());
         match reply.code() {
             Code::READY => {
                 self.stage = Stage::Ehlo;
@@ -161,7 +163,7 @@ impl Client {
     /// The server has made its offer: secure the session, authenticate it, or open it.
     fn advance(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
         if !self.channel.secure {
-            match (self.config.starttls, self.extensions.starttls()) {
+            match (self.starttls, self.extensions.starttls()) {
                 (StartTls::Required | StartTls::IfOffered, true) => {
                     self.stage = Stage::StartTls;
                     return Ok(Some(Event::Offered(reply)));
@@ -190,7 +192,7 @@ impl Client {
         self.channel.plus_offered = self.extensions.mechanisms().iter().any(|name| name.ends_with("-PLUS"));
         match Exchange::begin(&self.config, credentials, self.extensions.mechanisms(), &self.channel) {
             Ok(exchange) => {
-                self.exchange = Some(exchange);
+                self.exchange = Some(exchange.into());
                 Ok(false)
             }
             Err(error) => Err(self.refuse(Cause::Authentication(error))),
@@ -220,7 +222,7 @@ impl Client {
         if reply.code().is_positive() || reply.code().is_intermediate() {
             return Err(self.refuse(Cause::Unexpected(reply)));
         }
-        if self.config.starttls == StartTls::Required {
+        if self.starttls == StartTls::Required {
             return Err(self.refuse(Cause::StartTlsUnavailable(Some(reply))));
         }
         // TLS is not to be had after all; without it the session goes on as if it had not been offered.
@@ -266,9 +268,9 @@ impl Client {
             return Err(Misuse::NotOpen);
         };
         let fresh = token.map(|token| credentials.clone().with_token(token));
-        let given = fresh.as_ref().map(|fresh| (fresh, &self.config, &self.channel));
+        let given = fresh.as_ref().map(|fresh| (fresh, &*self.config, &self.channel));
         match exchange.refresh(given) {
-            Ok(()) => self.config.credentials = fresh,
+            Ok(()) => Arc::make_mut(&mut self.config).credentials = fresh,
             Err(None) => return Err(Misuse::NotOpen),
             Err(Some(refused)) => {
                 self.exchange = None;

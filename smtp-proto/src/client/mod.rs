@@ -29,7 +29,9 @@ mod urls;
 mod verdict;
 mod work;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proxy_proto::{Deadline, Instant, Phase, Secret};
@@ -115,7 +117,9 @@ impl Owed {
 /// Holds a reply that is not complete yet (bounded by [`ReplyLimits`]), the server's offer, and the caller's own
 /// envelopes and commands until they are answered.
 pub struct Client {
-    config: Config,
+    config: Arc<Config>,
+    /// Whether STARTTLS is still to be said.
+    starttls: StartTls,
     stage: Stage,
     reader: ReplyReader,
     dialogue: Dialogue<Owed>,
@@ -127,8 +131,8 @@ pub struct Client {
     greeting: Option<Reply>,
     extensions: Extensions,
     /// What was said before its time, or may be.
-    early: Option<Early>,
-    exchange: Option<Exchange>,
+    early: Option<Box<Early>>,
+    exchange: Option<Box<Exchange>>,
     /// What was sent in AUTH: no reply shows it.
     secrets: Vec<Secret>,
     /// What opens a mailbox, in a URL that was said and not answered yet.
@@ -156,7 +160,7 @@ pub struct Client {
     /// Messages put out as a whole, and the latest of them.
     ended: (u64, Option<TransactionId>),
     last: Option<Reply>,
-    failure: Option<Error>,
+    failure: Option<Box<Error>>,
 }
 
 impl Client {
@@ -167,8 +171,15 @@ impl Client {
     ///
     /// [`Misuse`] where the configuration cannot be said or meant.
     pub fn new(config: Config) -> Result<Self, Misuse> {
+        let starttls = config.starttls;
+        Self::shared(config.into(), starttls)
+    }
+
+    /// The same, with settings that other clients use too, but for STARTTLS.
+    pub(crate) fn shared(config: Arc<Config>, starttls: StartTls) -> Result<Self, Misuse> {
         config.check()?;
         Ok(Self {
+            starttls,
             grouping: config.remembered.as_ref().map_or(config.grouping, |one| one.grouping().min(config.grouping)),
             config,
             stage: Stage::Begin,
@@ -207,7 +218,7 @@ impl Client {
         match self.stage {
             Stage::Securing => self.stage = Stage::Ehlo,
             Stage::Greeting if self.spoke_early() => return,
-            Stage::Begin | Stage::Greeting => self.config.starttls = StartTls::Never,
+            Stage::Begin | Stage::Greeting => self.starttls = StartTls::Never,
             _ => return,
         }
         self.channel = channel;
@@ -293,7 +304,7 @@ impl Client {
 
     /// Ends the session for a reason that its owner found: the stream, or a layer below.
     pub fn fail(&mut self, error: Error) -> Error {
-        self.failure.get_or_insert(error).clone()
+        Error::clone(self.failure.get_or_insert_with(|| error.into()))
     }
 
     /// What is under way, as errors name it.
@@ -328,8 +339,8 @@ impl Client {
         self.operation_since.get_or_insert(now);
     }
 
-    pub(crate) fn failure(&self) -> Option<Error> {
-        self.failure.clone()
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failure.as_deref()
     }
 
     pub(crate) fn operation_since(&self) -> Option<Instant> {
@@ -359,10 +370,16 @@ impl Client {
         Some(Deadline { at, watching: self.phase() })
     }
 
-    /// Frees what is empty. For a session that is idle.
+    /// Frees what is empty, while the session [is clean](Self::is_clean).
     pub(crate) fn give_back(&mut self) {
-        self.reader.give_back();
-        self.room = Vec::new();
+        if self.is_clean() {
+            if self.reader.give_back() {
+                self.last = self.last.as_ref().map(Reply::detached);
+            }
+            self.room = Vec::new();
+            self.work = VecDeque::new();
+            self.dialogue.give_back();
+        }
     }
 
     fn begin(&mut self, now: Instant) {

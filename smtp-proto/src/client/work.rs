@@ -67,7 +67,7 @@ impl Client {
     /// `handed_over` says whether the transport has taken a message up to its final dot: the outcome is unknown then, and
     /// not before.
     pub fn abandoned(&mut self, handed_over: impl Fn(TransactionId) -> bool) -> Option<Report> {
-        let why = self.failure.clone()?;
+        let why = self.failure().cloned()?;
         let flights = self.dialogue.flights();
         while let Some(work) = self.work.pop_front() {
             if let Work::Message(mut transaction) = work {

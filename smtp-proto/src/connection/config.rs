@@ -46,7 +46,8 @@ pub enum Security {
 /// ```
 #[derive(Clone)]
 pub struct Config {
-    pub(super) client: client::Config,
+    /// Shared by all connections made from this.
+    client: Arc<client::Config>,
     port: u16,
     security: Security,
     pub(super) connector: Option<Arc<dyn tls::Connector>>,
@@ -58,13 +59,13 @@ pub struct Config {
 }
 
 /// Gives a fresh token, where there is one.
-type TokenSource = Arc<dyn Fn(&Reply, Option<&[u8]>) -> Option<Secret> + Send + Sync>;
+pub(super) type TokenSource = Arc<dyn Fn(&Reply, Option<&[u8]>) -> Option<Secret> + Send + Sync>;
 
 impl Config {
     /// A server by its name or address and its port; security [`Auto`](Security::Auto), no credentials.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
-            client: client::Config::new(host),
+            client: Arc::new(client::Config::new(host)),
             port,
             security: Security::default(),
             connector: None,
@@ -108,14 +109,14 @@ impl Config {
     /// by accident.
     #[must_use]
     pub fn credentials(mut self, credentials: sasl::Credentials) -> Self {
-        self.client.credentials = Some(credentials);
+        self.client_mut().credentials = Some(credentials);
         self
     }
 
     /// The mechanisms that may be used.
     #[must_use]
     pub fn allowed(mut self, allowed: sasl::Allowed) -> Self {
-        self.client.allowed = allowed;
+        self.client_mut().allowed = allowed;
         self
     }
 
@@ -123,7 +124,7 @@ impl Config {
     /// [`Event::NeedsToken`](crate::client::Event::NeedsToken).
     #[must_use]
     pub fn refresh_token(mut self, can: bool) -> Self {
-        self.client.refresh_token = can;
+        self.client_mut().refresh_token = can;
         self
     }
 
@@ -141,35 +142,35 @@ impl Config {
     /// The name given in EHLO.
     #[must_use]
     pub fn helo(mut self, name: impl Into<String>) -> Self {
-        self.client.helo = name.into();
+        self.client_mut().helo = name.into();
         self
     }
 
     /// Whether the server speaks LMTP (RFC 2033): LHLO, and a reply to the message for each accepted recipient.
     #[must_use]
     pub fn lmtp(mut self, lmtp: bool) -> Self {
-        self.client.lmtp = lmtp;
+        self.client_mut().lmtp = lmtp;
         self
     }
 
     /// How long each phase may take.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.client.limits = limits;
+        self.client_mut().limits = limits;
         self
     }
 
     /// How eagerly commands are grouped.
     #[must_use]
     pub fn grouping(mut self, grouping: Grouping) -> Self {
-        self.client.grouping = grouping;
+        self.client_mut().grouping = grouping;
         self
     }
 
     /// Ignores an extension though the server offers it, by EHLO keyword.
     #[must_use]
     pub fn without(mut self, keyword: impl Into<String>) -> Self {
-        self.client.without.push(keyword.into());
+        self.client_mut().without.push(keyword.into());
         self
     }
 
@@ -177,7 +178,7 @@ impl Config {
     /// to EHLO, such as `"PIPELINING"` or `"SIZE 10240000"`.
     #[must_use]
     pub fn with(mut self, line: impl Into<String>) -> Self {
-        self.client.with.push(line.into());
+        self.client_mut().with.push(line.into());
         self
     }
 
@@ -185,7 +186,7 @@ impl Config {
     /// PIPECONNECT, commands leave before its greeting was read.
     #[must_use]
     pub fn remembered(mut self, remembered: client::Remembered) -> Self {
-        self.client.remembered = Some(remembered);
+        self.client_mut().remembered = Some(remembered);
         self
     }
 
@@ -193,14 +194,14 @@ impl Config {
     #[must_use]
     pub fn entropy(mut self, fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
         let fill: Entropy = Arc::new(fill);
-        self.client.entropy = Some(fill);
+        self.client_mut().entropy = Some(fill);
         self
     }
 
     /// Who listens to the dialogue.
     #[must_use]
     pub fn transcript(mut self, transcript: Transcript) -> Self {
-        self.client.transcript = Some(transcript);
+        self.client_mut().transcript = Some(transcript);
         self
     }
 
@@ -254,15 +255,21 @@ impl Config {
         self.client.check()
     }
 
+    fn client_mut(&mut self) -> &mut client::Config {
+        Arc::make_mut(&mut self.client)
+    }
+
+    pub(super) fn client(&self) -> &Arc<client::Config> {
+        &self.client
+    }
+
     /// What the client is told about STARTTLS; `Auto` has settled the rest below it.
-    pub(super) fn client(&self) -> client::Config {
-        let mut client = self.client.clone();
-        client.starttls = match self.security {
+    pub(super) fn starttls(&self) -> StartTls {
+        match self.security {
             Security::StartTls => StartTls::Required,
             Security::Auto | Security::StartTlsIfOffered => StartTls::IfOffered,
             Security::Implicit | Security::None => StartTls::Never,
-        };
-        client
+        }
     }
 
     /// What is dialled, or asked of the last proxy.

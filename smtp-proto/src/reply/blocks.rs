@@ -57,9 +57,9 @@ impl Blocks {
         &mut self.blocks[last]
     }
 
-    /// Forgets all blocks; those that hold a reply somebody keeps stay as long as that.
-    pub(super) fn give_back(&mut self) {
-        self.blocks = Vec::new();
+    /// Forgets all blocks; those that hold a reply somebody keeps stay as long as that. `false` where there is none.
+    pub(super) fn give_back(&mut self) -> bool {
+        !core::mem::take(&mut self.blocks).is_empty()
     }
 }
 

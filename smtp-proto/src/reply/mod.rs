@@ -55,6 +55,11 @@ impl Reply {
         Self { code, text }
     }
 
+    /// The same on its own, for who keeps it as long as the session: it keeps no block of the reader's.
+    pub(crate) fn detached(&self) -> Self {
+        Self { code: self.code, text: Bytes::copy_from_slice(&self.text) }
+    }
+
     /// The code, the same on every line.
     pub fn code(&self) -> Code {
         self.code

@@ -150,13 +150,12 @@ impl ReplyReader {
         Ok(None)
     }
 
-    /// Gives back what is only kept to be used again. For a session that is idle.
-    pub(crate) fn give_back(&mut self) {
-        if self.is_idle() {
-            self.line = Vec::new();
-            self.text = Vec::new();
-            self.blocks.give_back();
-        }
+    /// Gives back what is only kept to be used again, between replies; `true` where replies that are kept had better be
+    /// [detached](Reply::detached) then. For a session that is idle.
+    pub(crate) fn give_back(&mut self) -> bool {
+        self.line = Vec::new();
+        self.text = Vec::new();
+        self.blocks.give_back()
     }
 
     fn take_gathered(&mut self) -> Result<Option<Code>, MalformedReply> {
