@@ -18,6 +18,7 @@ pub mod phase;
 pub mod reply;
 pub mod sasl;
 pub mod server;
+pub mod session;
 pub mod tls;
 
 pub use connection::{Accepted, AcceptedError, Config, Connection, Route, Security, Wants};

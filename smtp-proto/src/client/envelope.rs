@@ -100,6 +100,11 @@ impl Envelope {
         self
     }
 
+    /// The message's size, where it was given.
+    pub fn octets(&self) -> Option<u64> {
+        self.size
+    }
+
     /// Where bounces go.
     pub fn reverse_path(&self) -> &ReversePath {
         &self.reverse_path

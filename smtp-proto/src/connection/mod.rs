@@ -314,6 +314,11 @@ impl Connection {
         self.client.set_grouping(grouping);
     }
 
+    /// `true` once the session has ended as it should: write what [`wants`](Self::wants) still holds, and close.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// How the session failed, once [`poll`](Self::poll) has said so.
     pub fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
