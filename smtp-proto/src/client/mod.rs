@@ -245,6 +245,19 @@ impl Client {
         Ok(())
     }
 
+    /// Takes back what was asked for and not begun. `false` where a message is left that was begun and not given as a whole:
+    /// nothing can be said behind it.
+    pub(crate) fn withdraw(&mut self) -> bool {
+        let begun = |work: &Work| matches!(work, Work::Message(transaction) if transaction.began.is_some());
+        let keep = self.said + usize::from(self.work.get(self.said).is_some_and(begun));
+        self.work.truncate(keep);
+        self.quitting = self.work.iter().any(|work| matches!(work, Work::Quit));
+        self.work.iter().all(|work| match work {
+            Work::Message(transaction) => transaction.complete || transaction.is_settled(),
+            Work::Command(..) | Work::Quit => true,
+        })
+    }
+
     /// The message whose octets may go out now, if one may; they are appended to `output`, up to `room` octets in all.
     ///
     /// [Transmit](crate::Machine::transmit) first: the commands before a message may go out with it.

@@ -7,7 +7,9 @@
 //! The rules of this room:
 //!
 //! - It knows no stream, no clock and no error of theirs: `E` is the transport's own, and is only passed on.
-//! - A task that was left before its outcome leaves the session busy: the next one is refused, and never hears an old reply.
+//! - One task at a time: whoever asks for the next gives up the one before. What that had not begun is withdrawn. What it had
+//!   said is answered while the next one runs, which hears its own events only. But a message left in its middle holds up all
+//!   that could be said behind it: the next task is refused.
 
 mod error;
 mod link;
@@ -44,8 +46,6 @@ pub enum Step<'t, 'm, T: Task<'m, E>, E> {
 pub struct Session<E> {
     link: Link<Connection, E>,
     ready: bool,
-    /// A task has begun, and not come to its outcome.
-    busy: bool,
     endings: LineEndings,
 }
 
@@ -57,7 +57,7 @@ impl<E> Session<E> {
     /// [`Misuse`] where the configuration cannot be said or meant.
     pub fn new(config: &Config, route: Route) -> Result<Self, Misuse> {
         let link = Link::new(Connection::new(config.clone(), route)?);
-        Ok(Self { link, ready: false, busy: false, endings: config.get_line_endings() })
+        Ok(Self { link, ready: false, endings: config.get_line_endings() })
     }
 
     /// What the session has agreed on.
@@ -134,21 +134,20 @@ impl<E> Session<E> {
 
     /// Goes on until the task has an outcome, or needs the stream.
     pub fn step<'t, 'm, T: Task<'m, E>>(&mut self, now: Instant, task: &'t mut T) -> Step<'t, 'm, T, E> {
-        self.busy = true;
-        let outcome = loop {
+        loop {
             if let Some(outcome) = task.ask(self.link.end_mut()) {
-                break outcome;
+                return Step::Done(outcome);
             }
             match self.link.poll(now) {
                 Polled::Event(event) => {
                     self.ready |= matches!(event, Event::Ready);
                     if let Some(outcome) = task.hear(event) {
-                        break outcome;
+                        return Step::Done(outcome);
                     }
                     continue;
                 }
                 Polled::Over(Ok(())) => match task.parted() {
-                    Some(outcome) => break outcome,
+                    Some(outcome) => return Step::Done(outcome),
                     None => return Step::Failed(Misuse::NotOpen.into()),
                 },
                 Polled::Over(Err(error)) => {
@@ -164,9 +163,7 @@ impl<E> Session<E> {
                 Some((at, Fed::Hungry)) => return Step::Turn(task.sources().get_mut(at)),
                 Some((_, Fed::Enough)) | None => return Step::Turn(None),
             }
-        };
-        self.busy = false;
-        Step::Done(outcome)
+        }
     }
 
     /// What is to be done with the stream.
@@ -179,25 +176,23 @@ impl<E> Session<E> {
         self.link.did(did);
     }
 
-    /// Refuses a task that could hear what an earlier one left behind.
+    /// Refuses a task that would be held up by what an earlier one left behind.
     fn check(&mut self, now: Instant) -> Result<(), Error<E>> {
         // An event of now belongs to a task that was left: nobody asks for it any more.
-        drop(self.link.poll(now));
-        match self.link.failure() {
-            Some(error) => {
-                let error = error.clone();
-                Err(Error::Session { error, source: self.link.take_failure() })
-            }
-            None if self.busy => Err(Error::Unfinished),
-            // Replies to what the last message said in vain may still be due; what is said next goes behind them.
-            None => Ok(()),
+        while let Polled::Event(event) = self.link.poll(now) {
+            self.ready |= matches!(event, Event::Ready);
         }
+        if let Some(error) = self.link.failure().cloned() {
+            return Err(Error::Session { error, source: self.link.take_failure() });
+        }
+        // Replies to what was said before may still be due; what is said next goes behind them.
+        if self.link.end_mut().withdraw() { Ok(()) } else { Err(Error::Unfinished) }
     }
 }
 
 impl<E> fmt::Debug for Session<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = self.link.end().phase();
-        f.debug_struct("Session").field("phase", &phase).field("busy", &self.busy).finish_non_exhaustive()
+        f.debug_struct("Session").field("phase", &phase).finish_non_exhaustive()
     }
 }
