@@ -1,6 +1,6 @@
 //! One suite for all adapters: what a socket does to them, they all answer alike.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -573,5 +573,284 @@ fn where_the_session_breaks_down_each_message_under_way_is_told() {
         assert!(matches!(outcomes[..2], [Outcome::Accepted(_), Outcome::Accepted(_)]), "{outcomes:?}");
         assert!(outcomes[2..].iter().all(|one| **one == Outcome::Unknown), "{outcomes:?}");
         server.join().unwrap();
+    }
+}
+
+/// The server's end of a connection that keeps all it hears.
+struct Recorder {
+    stream: io::BufReader<std::net::TcpStream>,
+    heard: Vec<u8>,
+}
+
+impl Recorder {
+    fn line(&mut self) -> String {
+        let before = self.heard.len();
+        let _ = self.stream.read_until(b'\n', &mut self.heard);
+        String::from_utf8_lossy(&self.heard[before..]).trim_end().to_owned()
+    }
+
+    /// Waits for lines, then answers.
+    fn answer(&mut self, lines: usize, reply: &str) {
+        (0..lines).for_each(|_| drop(self.line()));
+        self.stream.get_mut().write_all(reply.as_bytes()).unwrap();
+    }
+
+    fn message(&mut self, reply: &str) {
+        while !matches!(self.line().as_str(), "." | "") {}
+        self.answer(0, reply);
+    }
+
+    /// Waits for a chunk with its command.
+    fn chunk(&mut self, reply: &str) {
+        let line = self.line();
+        let size = line.split(' ').nth(1).and_then(|size| size.parse().ok()).unwrap_or(0);
+        let _ = Read::take(&mut self.stream, size).read_to_end(&mut self.heard);
+        self.answer(0, reply);
+    }
+
+    fn open(&mut self, extensions: &str) {
+        self.answer(0, "220 mx.example.org\r\n");
+        self.answer(1, &format!("250-mx.example.org\r\n{extensions}250 HELP\r\n"));
+    }
+}
+
+/// What a server does, and what it is sent.
+struct Dialogue {
+    name: &'static str,
+    script: fn(&mut Recorder),
+    messages: Vec<(Envelope, Vec<u8>)>,
+    /// Behind the script the server is silent, for longer than this permits; otherwise it ends the connection there.
+    silent: Option<fn(&mut Limits)>,
+}
+
+fn dialogues() -> Vec<Dialogue> {
+    const GROUPS: &str = "250-PIPELINING\r\n";
+    const FLIGHTS: &str = "250-PIPELINING\r\n250-CHUNKING\r\n250-8BITMIME\r\n250-SIZE\r\n";
+    fn greeted(name: &'static str, script: fn(&mut Recorder), bodies: &[&[u8]]) -> Dialogue {
+        let messages = bodies.iter().map(|body| (envelope(), body.to_vec())).collect();
+        Dialogue { name, script, messages, silent: None }
+    }
+    let two = Envelope::new("alice@example.org", ["bob@example.net", "carol@example.net"]).unwrap();
+    let sized = two.body(smtp_proto::client::BodyKind::EightBitMime).size(200_000);
+    let long: Vec<u8> = (0..200_000_u32).map(|n| if n % 70 == 69 { b'\n' } else { b'a' + (n % 26) as u8 }).collect();
+    vec![
+        greeted(
+            "DATA, one command a flight",
+            |peer| {
+                peer.open("");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "354 go\r\n");
+                peer.message("250 taken\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "221 bye\r\n");
+            },
+            &[b".\n..two\r\n\xe4\nno end"],
+        ),
+        greeted(
+            "DATA in groups",
+            |peer| {
+                peer.open(GROUPS);
+                for _ in 0..3 {
+                    peer.answer(3, "250 ok\r\n250 ok\r\n354 go\r\n");
+                    peer.message("250 taken\r\n");
+                }
+            },
+            &[b"one", b"", b"three\r\n"],
+        ),
+        Dialogue {
+            messages: vec![(sized, long)],
+            ..greeted(
+                "BDAT in chunks",
+                |peer| {
+                    peer.open(FLIGHTS);
+                    peer.answer(3, "");
+                    peer.chunk("250 ok\r\n250 ok\r\n551 not here\r\n250 ok\r\n");
+                    peer.chunk("");
+                    peer.chunk("");
+                    peer.chunk("250 ok\r\n250 ok\r\n250 taken\r\n");
+                },
+                &[],
+            )
+        },
+        greeted(
+            "refused at every command",
+            |peer| {
+                peer.answer(0, "220 hi\r\n");
+                peer.answer(1, "502 what\r\n");
+                peer.answer(1, "250 hi\r\n");
+                peer.answer(1, "451 no\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "550 5.1.1 no\r\n");
+                peer.answer(1, "250 ok\r\n"); // RSET
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "554 no\r\n");
+                peer.answer(1, "250 ok\r\n"); // RSET
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "354 go\r\n");
+                peer.message("552 no\r\n");
+            },
+            &[b"one\r\n", b"two\r\n", b"three\r\n", b"four\r\n"],
+        ),
+        greeted("refused in the greeting", |peer| peer.answer(0, "554 not you\r\n"), &[b"one\r\n"]),
+        greeted(
+            "354 without a recipient",
+            |peer| {
+                peer.open(GROUPS);
+                peer.answer(3, "250 ok\r\n550 no\r\n354 go\r\n");
+                // A lone dot, RSET, and the next group.
+                peer.answer(5, "554 nobody\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+                peer.message("250 taken\r\n");
+            },
+            &[b"one\r\n", b"two\r\n"],
+        ),
+        greeted(
+            "421 between two messages",
+            |peer| {
+                peer.open(GROUPS);
+                peer.answer(3, "250 ok\r\n250 ok\r\n354 go\r\n");
+                peer.message("250 taken\r\n");
+                peer.answer(3, "421 going down\r\n");
+            },
+            &[b"one\r\n", b"two\r\n"],
+        ),
+        greeted("cut in the greeting", |peer| peer.answer(0, "220-mx"), &[b"one\r\n"]),
+        greeted(
+            "cut behind MAIL",
+            |peer| {
+                peer.open("");
+                peer.answer(1, "");
+            },
+            &[b"one\r\n"],
+        ),
+        greeted(
+            "cut behind the dot, in the reply",
+            |peer| {
+                peer.open(GROUPS);
+                peer.answer(3, "250 ok\r\n250 ok\r\n354 go\r\n");
+                peer.message("250-tak");
+            },
+            &[b"one\r\n"],
+        ),
+        greeted(
+            "cut behind BDAT LAST",
+            |peer| {
+                peer.open(FLIGHTS);
+                peer.answer(2, "");
+                peer.chunk("250 ok\r\n250 ok\r\n");
+            },
+            &[b"one\r\n"],
+        ),
+        greeted(
+            "nonsense for a reply",
+            |peer| {
+                peer.open("");
+                peer.answer(1, "what do you mean\r\n");
+            },
+            &[b"one\r\n"],
+        ),
+        greeted(
+            "a reply that nothing asked for",
+            |peer| {
+                peer.open("");
+                peer.answer(1, "250 ok\r\n250 and more\r\n");
+            },
+            &[b"one\r\n"],
+        ),
+        Dialogue {
+            silent: Some(|limits| limits.greeting = SHORT),
+            ..greeted("silent in the greeting", |peer| drop(peer.line()), &[b"one\r\n"])
+        },
+        Dialogue {
+            silent: Some(|limits| limits.rcpt = SHORT),
+            ..greeted(
+                "silent behind RCPT",
+                |peer| {
+                    peer.open("");
+                    peer.answer(1, "250 ok\r\n");
+                    peer.answer(1, "");
+                },
+                &[b"one\r\n"],
+            )
+        },
+        Dialogue {
+            silent: Some(|limits| limits.message = SHORT),
+            ..greeted(
+                "silent behind the dot",
+                |peer| {
+                    peer.open(GROUPS);
+                    peer.answer(3, "250 ok\r\n250 ok\r\n354 go\r\n");
+                    peer.message("");
+                },
+                &[b"one\r\n"],
+            )
+        },
+    ]
+}
+
+#[test]
+fn octets_reports_and_errors_are_the_same_on_every_adapter() {
+    /// Everything that can be told of a run.
+    fn played(
+        dialogue: &Dialogue,
+        run: impl FnOnce(&Config) -> (Vec<Result<Report, Failed>>, Option<Failed>),
+    ) -> (String, Vec<Result<Report, Failed>>, Option<Failed>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (script, cuts) = (dialogue.script, dialogue.silent.is_none());
+        let server = std::thread::spawn(move || {
+            let stream = io::BufReader::new(listener.accept().unwrap().0);
+            let mut recorder = Recorder { stream, heard: Vec::new() };
+            script(&mut recorder);
+            if cuts {
+                // One direction only: what the client says to it is heard, too.
+                let _ = recorder.stream.get_ref().shutdown(std::net::Shutdown::Write);
+            }
+            let _ = recorder.stream.read_to_end(&mut recorder.heard);
+            recorder.heard
+        });
+        let mut limits = Limits::interactive();
+        if let Some(limit) = dialogue.silent {
+            limit(&mut limits);
+        }
+        let (mut told, mut end) = run(&config(address).limits(limits));
+        let mut causes: Vec<_> = told.iter_mut().flatten().filter_map(|report| report.cut_short.as_mut()).collect();
+        if let Some(Failed::Session(error, _)) = &mut end {
+            causes.push(error);
+        }
+        // Every clock runs on its own.
+        for error in causes {
+            if let Cause::TimedOut { waited, .. } = &mut error.cause {
+                assert!(*waited >= SHORT, "gave up after {waited:?}");
+                *waited = SHORT;
+            }
+        }
+        (String::from_utf8_lossy(&server.join().unwrap()).into_owned(), told, end)
+    }
+
+    for dialogue in dialogues() {
+        // One after the other to the first one's recipients; then all at once, each to its own.
+        let one_by_one = ADAPTERS.map(|run| {
+            played(&dialogue, |config| {
+                let mut left = dialogue.messages.iter();
+                let envelope = &dialogue.messages[0].0;
+                let mut next = || left.next().map(|(_, body)| Box::new(io::Cursor::new(body.clone())) as Box<dyn Read>);
+                let (reports, end) = run(config, envelope, &mut next);
+                (reports.into_iter().map(Ok).collect(), end)
+            })
+        });
+        let at_once = ALL.map(|run| {
+            played(&dialogue, |config| {
+                let messages = dialogue.messages.iter().cloned();
+                run(config, messages.map(|(to, body)| (to, Box::new(io::Cursor::new(body)) as Box<dyn Read>)).collect())
+            })
+        });
+        for [first, others @ ..] in [one_by_one, at_once] {
+            for other in others {
+                assert_eq!(other, first, "{}", dialogue.name);
+            }
+        }
     }
 }

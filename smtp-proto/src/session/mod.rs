@@ -31,15 +31,16 @@ use crate::command::Command;
 use crate::{Config, Connection, Misuse, Route};
 use message::Fed;
 
-/// What is to be done next.
+/// What is to be done next for a task that ends with an outcome `O` and reads its messages from `R`.
+// The task itself is not named: what holds a step in a future would not be `Send` where the task borrows something.
 #[derive(Debug)]
-pub enum Step<'t, 'm, T: Task<'m, E>, E> {
+pub enum Step<'t, 'm, O, R, E> {
     /// The task has come to its outcome.
-    Done(T::Outcome),
+    Done(O),
     /// The session is over, or the task was refused.
     Failed(Error<E>),
     /// A [`Turn`]; and this message, if any, is to be read from meanwhile.
-    Turn(Option<&'t mut Source<'m, T::From, E>>),
+    Turn(Option<&'t mut Source<'m, R, E>>),
 }
 
 /// One session with a server, without its stream.
@@ -133,7 +134,11 @@ impl<E> Session<E> {
     }
 
     /// Goes on until the task has an outcome, or needs the stream.
-    pub fn step<'t, 'm, T: Task<'m, E>>(&mut self, now: Instant, task: &'t mut T) -> Step<'t, 'm, T, E> {
+    pub fn step<'t, 'm, O, R>(
+        &mut self,
+        now: Instant,
+        task: &'t mut impl Task<'m, E, Outcome = O, From = R>,
+    ) -> Step<'t, 'm, O, R, E> {
         loop {
             if let Some(outcome) = task.ask(self.link.end_mut()) {
                 return Step::Done(outcome);
