@@ -36,7 +36,7 @@ pub use dial::dial;
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
 use stream::Clock;
-pub use transport::{Blocking, Pollable, Ready, Transport};
+pub use transport::{Blocking, Pollable, Ready, Shutdown, Transport};
 
 /// Why an operation did not succeed.
 pub type Error = smtp_proto::session::Error<io::Error>;
@@ -70,6 +70,21 @@ pub struct Smtp<S = Pollable<TcpStream>> {
     session: Session<io::Error>,
     stream: S,
     clock: Clock,
+}
+
+impl Smtp<Pollable<TcpStream>> {
+    /// What ends the session from another thread. Have it made before [`ready`](Self::ready), and that can be ended, too.
+    ///
+    /// A call that is waiting for the server returns at once, as where the server had closed: with a report in which the
+    /// recipients are [unknown](smtp_proto::client::Outcome::Unknown) where the whole message is out, and not sent before that;
+    /// or with [`Error::Session`], as do all calls after it. A call that waits for its own message to be read is not woken.
+    ///
+    /// # Errors
+    ///
+    /// The system is out of descriptors.
+    pub fn shutdown_handle(&self) -> io::Result<Shutdown> {
+        Shutdown::of(&self.stream)
+    }
 }
 
 impl<S: Transport> Smtp<S> {

@@ -66,8 +66,8 @@ pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
 
 /// One session with a server.
 ///
-/// A future of it may be dropped at any time. A session left in the middle of something is not used again: the next
-/// operation says [`Error::Unfinished`].
+/// A future of it may be dropped at any time. What it had begun goes on while the next operation runs, which never hears
+/// what was meant for the one before; a message left in its middle makes the next operation say [`Error::Unfinished`].
 #[derive(Debug)]
 pub struct Smtp<S = TcpStream> {
     session: Session<io::Error>,

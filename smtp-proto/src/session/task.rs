@@ -170,6 +170,9 @@ where
 
     fn hear(&mut self, event: Event) -> Option<Self::Outcome> {
         let Event::Sent(report) = event else { return None };
+        if self.due.front()?.queued != Ok(report.transaction) {
+            return None; // of a task that was left
+        }
         self.drop_whole();
         self.sources.retain(|source| source.id != report.transaction);
         let due = self.due.pop_front();
