@@ -47,7 +47,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{Message, Session};
+use smtp_proto::session::{Progress, Session};
 use smtp_proto::{Config, Connection, Route};
 
 #[cfg(feature = "async-std")]
@@ -104,8 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
         self.run(&mut task).await
     }
 
-    /// Sends one message, read from `message` as it goes: memory does not depend on its size. Who wants to know how far it
-    /// is gives a [`Message`].
+    /// Sends one message, read from `message` as it goes: memory does not depend on its size. How far it is is told by
+    /// [`watch`](Self::watch).
     ///
     /// What became of each recipient is in the report, also where the session broke down on the way; a report is no
     /// promise that all were accepted.
@@ -114,11 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
     ///
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub async fn send<R: AsyncRead + Unpin>(
-        &mut self,
-        envelope: &Envelope,
-        message: impl Into<Message<R>>,
-    ) -> Result<Report, Error> {
+    pub async fn send(&mut self, envelope: &Envelope, message: impl AsyncRead + Unpin) -> Result<Report, Error> {
         let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
         self.run(&mut task).await?
     }
@@ -133,9 +129,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
     ///
     /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
     /// [`Error::Unfinished`]: nothing was sent.
-    pub async fn send_all<M: Into<Message<R>>, R: AsyncRead + Unpin>(
+    pub async fn send_all<R: AsyncRead + Unpin>(
         &mut self,
-        messages: impl IntoIterator<Item = (Envelope, M)>,
+        messages: impl IntoIterator<Item = (Envelope, R)>,
         mut told: impl FnMut(Result<Report, Error>),
     ) -> Result<(), Error> {
         let mut task = self.session.send_all(self.clock.now(), messages)?;
@@ -163,6 +159,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
     pub async fn quit(mut self) -> Result<(), Error> {
         let mut task = self.session.quit(self.clock.now())?;
         self.run(&mut task).await
+    }
+
+    /// Tells `watcher` how far a message is, whenever some of it was taken.
+    pub fn watch(&mut self, watcher: impl FnMut(Progress) + Send + Sync + 'static) {
+        self.session.watch(watcher);
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.

@@ -382,7 +382,7 @@ dropped_after_each_poll!(
 );
 
 /// Runs a task against a server in memory until its outcome, or at most so many turns.
-fn run<'m, T: Task<'m, io::Error, From = &'m [u8]>>(
+fn run<'m, T: Task<io::Error, From = &'m [u8]>>(
     session: &mut Session<io::Error>,
     server: &mut Server,
     task: &mut T,

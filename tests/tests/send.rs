@@ -9,7 +9,7 @@ use std::time::Duration;
 use smtp_proto::client::{Envelope, Outcome, Report};
 use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{self, Link, Message, Session};
+use smtp_proto::session::{self, Link, Session};
 use smtp_proto::{Accepted, AcceptedError, Config, Connection, Limits, Misuse, Route};
 
 fn send<T: Send>(value: T) -> T {
@@ -68,11 +68,6 @@ macro_rules! verbs {
             let text = b"hello".to_vec();
             drop(send(smtp.send(&envelope, &text[..])));
             drop(send(smtp.send_all([&text].map(|text| (envelope.clone(), &text[..])), |_| {})));
-            drop(send(
-                smtp.send(&envelope, Message::from(&text[..]).watched(|progress| println!("{}", progress.taken))),
-            ));
-            let watched = [(envelope.clone(), Message::from(&text[..]).watched(|_| {}))];
-            drop(send(smtp.send_all(watched, |_| {})));
             drop(send(async { smtp.send(&envelope, &text[..]).await }));
             drop(send(smtp.command(Command::noop())));
             drop(send(smtp.quit()));

@@ -13,25 +13,26 @@
 
 mod error;
 mod link;
-mod message;
 mod reuse;
+mod source;
 mod task;
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use proxy_proto::Instant;
 
 pub use error::Error;
 pub use link::{Did, Endpoint, FAREWELL, Link, Manners, Polled, Turn};
-pub use message::{Message, Progress, Source};
 pub use reuse::{Fitness, Reuse, is_lost_in_vain};
+pub use source::{Progress, Source};
 pub use task::{Commanded, Outbox, Quit, Ready, Sending, Task};
 
 use crate::body::LineEndings;
 use crate::client::{Envelope, Event};
 use crate::command::Command;
 use crate::{Config, Connection, Misuse, Route};
-use message::Fed;
+use source::Fed;
 
 /// What is to be done next for a task that ends with an outcome `O` and reads its messages from `R`.
 // The task itself is not named: what holds a step in a future would not be `Send` where the task borrows something.
@@ -54,6 +55,7 @@ pub struct Session<E> {
     messages: u64,
     /// When a task last came to its outcome.
     heard: Instant,
+    watcher: Option<Box<dyn FnMut(Progress) + Send + Sync>>,
 }
 
 impl<E> Session<E> {
@@ -65,7 +67,12 @@ impl<E> Session<E> {
     pub fn new(config: &Config, route: Route) -> Result<Self, Misuse> {
         let link = Link::new(Connection::new(config.clone(), route)?);
         let endings = config.get_line_endings();
-        Ok(Self { link, ready: false, endings, messages: 0, heard: Instant::EPOCH })
+        Ok(Self { link, ready: false, endings, messages: 0, heard: Instant::EPOCH, watcher: None })
+    }
+
+    /// Tells `watcher` how far a message is, whenever the connection has taken some of it.
+    pub fn watch(&mut self, watcher: impl FnMut(Progress) + Send + Sync + 'static) {
+        self.watcher = Some(Box::new(watcher));
     }
 
     /// What the session has agreed on.
@@ -83,13 +90,8 @@ impl<E> Session<E> {
     /// # Errors
     ///
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub fn send<R>(
-        &mut self,
-        now: Instant,
-        envelope: Envelope,
-        message: impl Into<Message<R>>,
-    ) -> Result<Sending<R, E>, Error<E>> {
-        Ok(Sending(self.send_all(now, core::iter::once((envelope, message.into())))?))
+    pub fn send<R>(&mut self, now: Instant, envelope: Envelope, message: R) -> Result<Sending<R, E>, Error<E>> {
+        Ok(Sending(self.send_all(now, core::iter::once((envelope, message)))?))
     }
 
     /// Sends messages; each is taken from the iterator shortly before its turn.
@@ -97,10 +99,9 @@ impl<E> Session<E> {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub fn send_all<I, M, R>(&mut self, now: Instant, messages: I) -> Result<Outbox<I::IntoIter, R, E>, Error<E>>
+    pub fn send_all<I, R>(&mut self, now: Instant, messages: I) -> Result<Outbox<I::IntoIter, R, E>, Error<E>>
     where
-        I: IntoIterator<Item = (Envelope, M)>,
-        M: Into<Message<R>>,
+        I: IntoIterator<Item = (Envelope, R)>,
     {
         self.check(now)?;
         Ok(Outbox::new(messages.into_iter(), self.endings))
@@ -167,7 +168,10 @@ impl<E> Session<E> {
             let connection = self.link.end_mut();
             let fed =
                 task.sources().iter_mut().enumerate().find_map(|(at, one)| Some((at, one.feed(now, connection)?)));
-            match fed {
+            if let (Some((_, (_, Some(progress)))), Some(watcher)) = (&fed, &mut self.watcher) {
+                watcher(*progress);
+            }
+            match fed.map(|(at, (fed, _))| (at, fed)) {
                 Some((_, Fed::Whole)) => {}
                 Some((at, Fed::Hungry)) => return Step::Turn(task.sources().get_mut(at)),
                 Some((_, Fed::Enough)) | None => return Step::Turn(None),
