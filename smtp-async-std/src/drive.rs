@@ -7,7 +7,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use smtp_proto::session::{Step, Task};
@@ -43,6 +43,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
             if let Some(Some(did)) = self.clock.until(deadline, first).await {
                 self.session.did(did);
             }
+        }
+    }
+
+    /// Does what can be done at once.
+    pub(crate) fn catch_up(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(did) = exchange(&mut cx, &mut self.stream, &mut self.session.turn(self.clock.now())) {
+            self.session.did(did);
         }
     }
 }

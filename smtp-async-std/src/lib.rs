@@ -46,12 +46,13 @@ use std::io;
 use futures_io::{AsyncRead, AsyncWrite};
 use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
+use smtp_proto::dial::Verdict;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{Progress, Session};
+use smtp_proto::session::{Fitness, Progress, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 
 #[cfg(feature = "async-std")]
-pub use dial::{AsyncStd, connect, dial};
+pub use dial::{AsyncStd, connect, race};
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
 use stream::Clock;
@@ -69,6 +70,7 @@ pub struct Smtp<S, T> {
     session: Session<io::Error>,
     stream: S,
     clock: Clock<T>,
+    verdict: Option<Verdict>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
@@ -91,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
     /// [`Error::Misuse`].
     pub fn begin(stream: S, timer: T, config: &Config, route: Route) -> Result<Self, Error> {
         let session = Session::new(&config.clone().on_platform(), route)?;
-        Ok(Self { session, stream, clock: Clock::start(timer) })
+        Ok(Self { session, stream, clock: Clock::start(timer), verdict: None })
     }
 
     /// Runs until the session is greeted, secured and authenticated as configured.
@@ -161,9 +163,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
         self.run(&mut task).await
     }
 
+    /// Asks whether the server still listens (NOOP).
+    ///
+    /// # Errors
+    ///
+    /// As for [`command`](Self::command).
+    pub async fn noop(&mut self) -> Result<(), Error> {
+        self.command(Command::noop()).await.map(drop)
+    }
+
+    /// Whether a session that lay idle can be used once more; without a word, and without waiting.
+    pub fn fitness(&mut self, reuse: &Reuse) -> Fitness {
+        self.catch_up();
+        self.session.fitness(self.clock.now(), reuse)
+    }
+
+    /// Says QUIT, where the server may be listening for that, and closes, without waiting for anybody.
+    pub fn leave(&mut self) {
+        self.session.leave(self.clock.now());
+        self.catch_up();
+    }
+
     /// Tells `watcher` how far a message is, whenever some of it was taken.
     pub fn watch(&mut self, watcher: impl FnMut(Progress) + Send + Sync + 'static) {
         self.session.watch(watcher);
+    }
+
+    /// What the dialer has found: kept as a [hint](Config::hint), it saves finding out the next time.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.

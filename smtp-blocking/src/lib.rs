@@ -28,11 +28,12 @@ use std::net::TcpStream;
 
 use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
+use smtp_proto::dial::Verdict;
 use smtp_proto::reply::Reply;
 use smtp_proto::session::{Fitness, Progress, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 
-pub use dial::dial;
+pub use dial::{connect, race};
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
 use stream::Clock;
@@ -41,35 +42,13 @@ pub use transport::{Blocking, Pollable, Ready, Shutdown, Transport};
 /// Why an operation did not succeed.
 pub type Error = smtp_proto::session::Error<io::Error>;
 
-/// Resolves, connects (through proxies, where there are some), secures and authenticates as `config` says.
-///
-/// Trusts whom the platform trusts, unless `config` brings a TLS connector of its own.
-///
-/// # Errors
-///
-/// [`Error`]; each names its phase, and the hop where there are several.
-pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
-    let mut config = config.clone().on_platform();
-    config.check()?;
-    loop {
-        let (stream, route) = dial(&config)?;
-        match Smtp::over(stream, &config, route) {
-            // A proxy that asks for credentials and closes is answered on a new connection, once.
-            Err(Error::Session { error, source }) => match config.answering(&error) {
-                Some(next) => config = next,
-                None => return Err(Error::Session { error, source }),
-            },
-            other => return other,
-        }
-    }
-}
-
 /// One session with a server.
 #[derive(Debug)]
 pub struct Smtp<S = Pollable<TcpStream>> {
     session: Session<io::Error>,
     stream: S,
     clock: Clock,
+    verdict: Option<Verdict>,
 }
 
 impl Smtp<Pollable<TcpStream>> {
@@ -107,7 +86,7 @@ impl<S: Transport> Smtp<S> {
     /// [`Error::Misuse`].
     pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
         let session = Session::new(&config.clone().on_platform(), route)?;
-        Ok(Self { session, stream, clock: Clock::start() })
+        Ok(Self { session, stream, clock: Clock::start(), verdict: None })
     }
 
     /// Runs until the session is greeted, secured and authenticated as configured.
@@ -201,6 +180,11 @@ impl<S: Transport> Smtp<S> {
     /// Tells `watcher` how far a message is, whenever some of it was taken.
     pub fn watch(&mut self, watcher: impl FnMut(Progress) + Send + Sync + 'static) {
         self.session.watch(watcher);
+    }
+
+    /// What the dialer has found: kept as a [hint](Config::hint), it saves finding out the next time.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Outcome, Report};
 use smtp_proto::command::Command;
+use smtp_proto::dial::{Attempt, Failure, Why};
 use smtp_proto::session;
 use smtp_proto::{Cause, Config, Limits, Misuse, Security};
 use tests::script::{Peer, serve};
@@ -26,9 +27,18 @@ enum Failed {
 
 fn failed(error: session::Error<io::Error>) -> Failed {
     match error {
-        session::Error::Resolve { host, .. } => Failed::Resolve(host),
-        session::Error::Connect(tried) => {
-            Failed::Connect(tried.into_iter().map(|(address, error)| (address, error.kind())).collect())
+        session::Error::Dial(failure) => {
+            let one = failure.telling().expect("something was tried");
+            match &one.why {
+                Why::Unresolved(_) => Failed::Resolve(one.host.clone()),
+                Why::Connect(_) => Failed::Connect(failure.attempts.into_iter().map(refused).collect()),
+                Why::Session { error, source } => {
+                    let source = source.as_ref().map(|source| source.kind().into());
+                    failed(session::Error::Session { error: error.clone(), source })
+                }
+                Why::Misuse(misuse) => Failed::Misuse(misuse.clone()),
+                other => panic!("a reason this suite does not know: {other}"),
+            }
         }
         session::Error::Session { mut error, source } => {
             // Every clock runs on its own.
@@ -41,6 +51,14 @@ fn failed(error: session::Error<io::Error>) -> Failed {
         session::Error::Unfinished => Failed::Unfinished,
         session::Error::Misuse(misuse) => Failed::Misuse(misuse),
         other => panic!("an error this suite does not know: {other}"),
+    }
+}
+
+/// An address that could not be connected to, and why.
+fn refused(attempt: Attempt<io::Error>) -> (SocketAddr, ErrorKind) {
+    match attempt {
+        Attempt { to: Some(to), why: Why::Connect(error), .. } => (to, error.kind()),
+        other => panic!("{other}"),
     }
 }
 
@@ -143,19 +161,26 @@ async fn connect_on_smol(
 ) -> Result<smtp_async_std::Smtp<::smol::net::TcpStream, impl smtp_async_std::Timer>, smtp_async_std::Error> {
     config.check()?;
     let (host, port) = config.dial();
-    let resolved = ::smol::net::resolve((host.clone(), port)).await;
-    let addresses = resolved.map_err(|source| session::Error::Resolve { host, source })?;
-    let mut tried = Vec::new();
-    for address in addresses {
-        match ::smol::net::TcpStream::connect(address).await {
-            Ok(stream) => {
-                let timer = |limit| async move { _ = ::smol::Timer::after(limit).await };
-                return smtp_async_std::Smtp::over(stream, timer, config, smtp_proto::Route::direct()).await;
+    let attempt = |to, why| {
+        let took = Duration::ZERO;
+        Attempt { id: None, host: host.clone(), port, to, tls_first: false, took, why }
+    };
+    let mut attempts = Vec::new();
+    match ::smol::net::resolve((host.clone(), port)).await {
+        Err(error) => attempts.push(attempt(None, Why::Unresolved(error))),
+        Ok(addresses) => {
+            for address in addresses {
+                match ::smol::net::TcpStream::connect(address).await {
+                    Ok(stream) => {
+                        let timer = |limit| async move { _ = ::smol::Timer::after(limit).await };
+                        return smtp_async_std::Smtp::over(stream, timer, config, smtp_proto::Route::direct()).await;
+                    }
+                    Err(error) => attempts.push(attempt(Some(address), Why::Connect(error))),
+                }
             }
-            Err(error) => tried.push((address, error)),
         }
     }
-    Err(session::Error::Connect(tried))
+    Err(session::Error::Dial(Failure { attempts }))
 }
 
 /// A source that is always ready.

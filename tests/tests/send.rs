@@ -80,7 +80,6 @@ macro_rules! verbs {
 fn futures_may_cross_threads() {
     let _ = |config: &Config, stream, route| {
         drop(send(smtp_tokio::connect(config)));
-        drop(send(smtp_tokio::dial(config)));
         drop(send(smtp_tokio::Smtp::<tokio::net::TcpStream>::over(stream, config, route)));
     };
     verbs!(smtp_tokio::Smtp, smtp_tokio::serve::Served, tokio::io::empty());
@@ -91,7 +90,6 @@ fn futures_may_cross_threads() {
     use smtp_async_std::AsyncStd;
     let _ = |config: &Config, stream: async_std::net::TcpStream, route| {
         drop(send(smtp_async_std::connect(config)));
-        drop(send(smtp_async_std::dial(config)));
         drop(send(smtp_async_std::Smtp::over(stream, AsyncStd, config, route)));
     };
     verbs!(

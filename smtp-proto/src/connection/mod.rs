@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 
 pub use accepted::{Accepted, AcceptedError};
-pub use config::{Config, Security};
+pub use config::{Config, Local, Security};
 use config::{Opening, TokenSource};
 pub use route::Route;
 

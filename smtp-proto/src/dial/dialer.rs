@@ -303,8 +303,13 @@ impl<E> Dialer<E> {
     }
 
     /// The account of everything that was in vain.
-    pub fn into_failure(self) -> Failure<E> {
-        Failure { attempts: self.attempts }
+    pub fn into_failure(mut self) -> Failure<E> {
+        self.take_failure()
+    }
+
+    /// The same, and only once.
+    pub fn take_failure(&mut self) -> Failure<E> {
+        Failure { attempts: core::mem::take(&mut self.attempts) }
     }
 
     fn is_over(&self) -> bool {
@@ -416,7 +421,7 @@ impl<E> Dialer<E> {
         let (config, to) = (&live.what.config, Some(live.what.endpoint()));
         let (host, port, tls_first) = (config.host().to_string(), config.port(), live.what.tls_first);
         let took = now.since(live.opened);
-        self.attempts.push(Attempt { host, port, to, tls_first, took, why });
+        self.attempts.push(Attempt { id: Some(live.id), host, port, to, tls_first, took, why });
     }
 
     fn end_lookups(&mut self, now: Instant, name: Option<&str>, mut why: Option<Why<E>>) {
@@ -430,7 +435,7 @@ impl<E> Dialer<E> {
                 told = true;
                 let (host, took) = (lookup.name.clone(), now.since(since));
                 let why = why.take().unwrap_or(Why::NoAddress);
-                self.attempts.push(Attempt { host, port, to: None, tls_first: false, took, why });
+                self.attempts.push(Attempt { id: None, host, port, to: None, tls_first: false, took, why });
             }
         }
     }

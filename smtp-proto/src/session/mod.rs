@@ -13,6 +13,7 @@
 
 mod error;
 mod link;
+mod race;
 mod reuse;
 mod source;
 mod task;
@@ -24,6 +25,7 @@ use proxy_proto::Instant;
 
 pub use error::Error;
 pub use link::{Did, Endpoint, FAREWELL, Link, Manners, Polled, Turn};
+pub use race::{Next, Race};
 pub use reuse::{Fitness, Reuse, is_lost_in_vain};
 pub use source::{Progress, Source};
 pub use task::{Commanded, Outbox, Quit, Ready, Sending, Task};
@@ -31,6 +33,7 @@ pub use task::{Commanded, Outbox, Quit, Ready, Sending, Task};
 use crate::body::LineEndings;
 use crate::client::{Envelope, Event};
 use crate::command::Command;
+use crate::dial::Open;
 use crate::{Config, Connection, Misuse, Route};
 use source::Fed;
 
@@ -65,9 +68,22 @@ impl<E> Session<E> {
     ///
     /// [`Misuse`] where the configuration cannot be said or meant.
     pub fn new(config: &Config, route: Route) -> Result<Self, Misuse> {
-        let link = Link::new(Connection::new(config.clone(), route)?);
-        let endings = config.get_line_endings();
-        Ok(Self { link, ready: false, endings, messages: 0, heard: Instant::EPOCH, watcher: None })
+        Ok(Self::of(Connection::new(config.clone(), route)?, config.get_line_endings()))
+    }
+
+    /// A session over a stream that a dialer wanted opened.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn open(open: Open) -> Result<Self, Misuse> {
+        let endings = open.config.get_line_endings();
+        Ok(Self::of(open.connection()?, endings))
+    }
+
+    fn of(connection: Connection, endings: LineEndings) -> Self {
+        let link = Link::new(connection);
+        Self { link, ready: false, endings, messages: 0, heard: Instant::EPOCH, watcher: None }
     }
 
     /// Tells `watcher` how far a message is, whenever the connection has taken some of it.
@@ -200,14 +216,20 @@ impl<E> Session<E> {
         self.link.did(did);
     }
 
+    /// How the session has failed, as soon as that is known: there may be a last word to say yet.
+    fn failure(&mut self) -> Option<(crate::Error, Option<E>)> {
+        let error = self.link.failure().cloned()?;
+        Some((error, self.link.take_failure()))
+    }
+
     /// Refuses a task that would be held up by what an earlier one left behind.
     fn check(&mut self, now: Instant) -> Result<(), Error<E>> {
         // An event of now belongs to a task that was left: nobody asks for it any more.
         while let Polled::Event(event) = self.link.poll(now) {
             self.ready |= matches!(event, Event::Ready);
         }
-        if let Some(error) = self.link.failure().cloned() {
-            return Err(Error::Session { error, source: self.link.take_failure() });
+        if let Some((error, source)) = self.failure() {
+            return Err(Error::Session { error, source });
         }
         // Replies to what was said before may still be due; what is said next goes behind them.
         if self.link.end_mut().withdraw() { Ok(()) } else { Err(Error::Unfinished) }
