@@ -212,7 +212,10 @@ CROWD = 1000
 
 
 class Crowd:
-    """Many clients at once: each speaks only when all have been greeted."""
+    """Many clients at once: each speaks only when all have been greeted.
+
+    In clear the server is held until they had time to knock, so that they find out how many it lets wait.
+    """
 
     def __init__(self, server: Serve, count: int, trusting: ssl.SSLContext | None = None):
         self.server, self.count, self.trusting = server, count, trusting
@@ -246,6 +249,9 @@ class Crowd:
                 await writer.wait_closed()
 
     async def all(self):
+        if not self.trusting:
+            self.server.process.send_signal(signal.SIGSTOP)
+            asyncio.get_running_loop().call_later(1, self.server.process.send_signal, signal.SIGCONT)
         await asyncio.wait_for(asyncio.gather(*(self.one(number) for number in range(self.count))), 120)
 
 
