@@ -50,15 +50,18 @@
 //!   [`Dialer::poll`], over all attempts.
 
 mod attempt;
+mod decide;
 mod dialer;
 mod lookup;
+mod order;
 mod place;
 mod policy;
 mod records;
 mod verdict;
 
 pub use attempt::{Attempt, Failure, Why};
-pub use dialer::{Dialer, Id, Open, Order, Reached};
+pub use dialer::Dialer;
+pub use order::{Id, Open, Order, Reached};
 pub use policy::Policy;
 pub use records::{MailExchange, NotOffered, Service, mail_exchangers, services};
 pub use verdict::{Mode, Verdict};

@@ -104,7 +104,7 @@ impl Place {
 
     /// Does the caller leave it to the dialer to find out how the server is secured?
     pub(super) fn guesses(&self) -> bool {
-        self.config.get_security() == Security::Auto && self.config.hinted().is_none()
+        self.config.get_security() == Security::Auto && self.config.hinted().is_none() && self.config.has_tls()
     }
 
     /// The other guess at the same address and port, if it was not made yet.
