@@ -20,6 +20,7 @@ pub mod reply;
 pub mod sasl;
 pub mod server;
 pub mod session;
+mod text;
 pub mod tls;
 
 pub use connection::{Accepted, AcceptedError, Config, Connection, Route, Security, Wants};
@@ -27,4 +28,8 @@ pub use dialogue::Grouping;
 pub use error::{AuthenticationError, Cause, Error};
 pub use limits::Limits;
 pub use misuse::Misuse;
+/// The rustls that [`tls::Rustls`] and [`tls::RustlsServer`] are made from, in the version that is used here.
+#[cfg(feature = "rustls")]
+pub use rustls;
+
 pub use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret};

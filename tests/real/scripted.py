@@ -211,7 +211,8 @@ def polite(implicit_tls: bool = False, **steps):
             if verb == "bdat":
                 peer.exactly(int(line.split()[1]))
             if verb in ("ehlo", "lhlo") and isinstance(steps[verb], bytes):
-                grouped = b"PIPELINING" in steps[verb] + steps.get("secured", b"")
+                secured = steps.get("secured", b"")
+                grouped = b"PIPELINING" in steps[verb] + (secured if isinstance(secured, bytes) else b"")
             if verb == "ehlo" and "STARTTLS" in peer.verbs and "secured" in steps:
                 step("secured")
                 continue

@@ -6,7 +6,8 @@
 //! ```text
 //! # a comment
 //! starttls: never | if-offered | required      (never where it is not said)
-//! helo: NAME       without: KEYWORD       grouping: one-by-one | groups       login: USER PASSWORD MECHANISM...
+//! helo: NAME       without: KEYWORD       with: LINE       grouping: one-by-one | groups       lmtp:
+//! login: USER PASSWORD MECHANISM...       remembered: LINE, LINE...       (what the server offered the last time)
 //! message: FROM to TO...       with its lines behind it, each as     | a line
 //! as: IDENTITY                 command: LINE                quit:
 //! S: what the server says      C: what the client says
@@ -111,6 +112,12 @@ impl Dialogue {
             ("starttls", "required") => self.config.starttls = StartTls::Required,
             ("helo", name) => self.config.helo = name.into(),
             ("without", keyword) => self.config.without.push(keyword.into()),
+            ("with", line) => self.config.with.push(line.into()),
+            ("lmtp", "") => self.config.lmtp = true,
+            ("remembered", lines) => {
+                let stored = ["grouping flights\n", &lines.replace(", ", "\n")].concat();
+                self.config.remembered = Some(stored.parse().expect("an offer"));
+            }
             ("grouping", "one-by-one") => self.config.grouping = Grouping::OneByOne,
             ("grouping", "groups") => self.config.grouping = Grouping::Groups,
             ("login", words) => {

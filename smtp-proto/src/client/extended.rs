@@ -211,8 +211,8 @@ impl Envelope {
     }
 
     fn with_recipient(mut self, recipient: usize, extension: &'static str, keyword: &str, value: &str) -> Self {
-        if let Some((_, parameters)) = self.recipients.get_mut(recipient) {
-            put(parameters, extension, Parameter::known(keyword, Some(value)));
+        if let Some(recipient) = self.recipients.get_mut(recipient) {
+            put(&mut recipient.parameters, extension, Parameter::known(keyword, Some(value)));
         }
         self
     }
@@ -254,7 +254,7 @@ mod tests {
 
     fn said(envelope: &Envelope) -> String {
         let mut wire = Vec::new();
-        let recipients = envelope.recipients.iter().flat_map(|(_, parameters)| parameters);
+        let recipients = envelope.recipients.iter().flat_map(|one| &one.parameters);
         for (_, parameter) in envelope.parameters.iter().chain(recipients) {
             parameter.encode(&mut wire);
         }

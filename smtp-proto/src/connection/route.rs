@@ -146,8 +146,8 @@ impl Config {
                 route = route.tls(hop.clone(), proxy.url.proxy().host.to_string());
             }
             let mut options = proxy.options.clone();
-            options.limits.handshake = self.client.limits.hop;
-            if let (None, Some(fill)) = (options.cnonce, &self.client.entropy) {
+            options.limits.handshake = self.client().limits.hop;
+            if let (None, Some(fill)) = (options.cnonce, &self.client().entropy) {
                 let mut cnonce = [0; 16];
                 fill(&mut cnonce);
                 options.cnonce = Some(cnonce);

@@ -4,7 +4,6 @@
 //! late, and what was said before the end is heard.
 
 use alloc::format;
-use alloc::string::String;
 use core::time::Duration;
 
 use proxy_proto::{Deadline, Hop, Instant, Kind, Machine};
@@ -29,7 +28,7 @@ impl Connection {
         if matches!(self.top, Top::Begin) {
             self.client.begin_operation(now);
             if let Err(error) = self.next_step(now) {
-                self.failure = Some(self.client.fail(error));
+                self.fail(error);
             }
         }
     }
@@ -37,9 +36,9 @@ impl Connection {
     /// The next step of the route, or the server itself.
     pub(super) fn next_step(&mut self, now: Instant) -> Result<(), Error> {
         match self.route.pop_front() {
-            Some((hop, Step::Tunnel(tunnel))) => self.top = Top::Tunnel { since: now, hop, tunnel },
+            Some((hop, Step::Tunnel(tunnel))) => self.top = Top::Tunnel { since: now, hop, tunnel: tunnel.into() },
             Some((hop, Step::Tls(name))) => self.begin_tls(now, Some(hop), &name, Handshake::Configured)?,
-            None => match self.config.opening() {
+            None => match self.opening {
                 Opening::Clear => self.top = Top::Smtp,
                 Opening::Listen => self.top = Top::Listen { since: now },
                 Opening::Tls => self.begin_server_tls(now, Handshake::Configured)?,
@@ -49,7 +48,7 @@ impl Connection {
     }
 
     pub(super) fn begin_server_tls(&mut self, now: Instant, kind: Handshake) -> Result<(), Error> {
-        let name = String::from(self.config.server_name());
+        let name = self.name.clone();
         self.begin_tls(now, None, &name, kind)
     }
 
@@ -60,7 +59,7 @@ impl Connection {
         name: &str,
         kind: Handshake,
     ) -> Result<(), Error> {
-        let session = match &self.config.connector {
+        let session = match &self.connector {
             Some(connector) => connector.connect(name),
             None => Err(Misuse::Tls { why: "no TLS connector was given".into() }),
         };
@@ -179,7 +178,7 @@ impl Connection {
                 self.ends.retain(|(transaction, _)| *transaction != done);
             }
             Event::NeedsToken { reply, detail } => {
-                if let Some(source) = &self.config.token_source {
+                if let Some(source) = &self.token_source {
                     // It was asked for just now, so the answer cannot come at the wrong moment.
                     let _ = self.client.fresh_token(source(reply, detail.as_deref()));
                     return Ok(Advance::On);
@@ -200,7 +199,7 @@ impl Connection {
         let facts = self.stack.session().map(|session| session.facts()).unwrap_or_default();
         self.client.show(now, phase::TLS, Line::Note(&format!("TLS {}, {}", facts.version, facts.cipher)));
         self.client.secured(facts.channel());
-        self.facts = Some(facts);
+        self.facts = Some(facts.into());
         self.top = Top::Smtp;
         Ok(Advance::Event(Event::Secured))
     }
@@ -230,9 +229,9 @@ impl Connection {
             }
         }
         if let Err(broken) = lowered {
-            if self.failure.is_none() {
+            if !self.failed {
                 let error = self.broken(broken);
-                self.failure = Some(self.client.fail(error));
+                self.fail(error);
             }
         }
     }
@@ -245,14 +244,26 @@ impl Connection {
         self.client.abandoned(is_out).map(Event::Sent)
     }
 
+    pub(super) fn fail(&mut self, error: Error) {
+        self.client.fail(error);
+        self.failed = true;
+    }
+
+    /// Nothing is under way or asked for.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.top, Top::Smtp) && self.client.is_clean()
+    }
+
     pub(super) fn give_back(&mut self) {
-        if matches!(self.top, Top::Smtp) && self.client.is_clean() {
+        if self.is_idle() {
             self.stack.give_back();
+            self.client.give_back();
+            self.ends = Default::default();
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        if self.failure.is_some() || self.client.failure().is_some() {
+        if self.client.failure().is_some() {
             // There is something to be told, and no octet will come to say so.
             return (!self.told).then(|| Deadline { at: Instant::EPOCH, watching: self.phase() });
         }
