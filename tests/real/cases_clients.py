@@ -3,10 +3,11 @@
 import smtplib
 
 import messages
-from clients import (ALL, CLEAR, FROM, HELO, IMPLICIT, SECURITY, STARTTLS, TO, Curl, Kept, Msmtp, Serve, Smtplib, Swaks,
-                     lines_of, same)
+from clients import (ALL, CLEAR, FROM, HELO, IMPLICIT, SECURITY, STARTTLS, TO, Curl, Gsasl, Kept, Msmtp, Serve, Smtplib,
+                     Swaks, introduced, lines_of, same)
 from command import Ran
 from dovecot import PASSWORD, USER
+from scripted import Server
 from suite import Context, Group, check
 
 group = Group("clients")
@@ -134,6 +135,26 @@ def _(context: Context):
             ran = Msmtp().send(context, server, HELLO, mechanism=mechanism)
             check(ran, ran.status == 69 and mechanism in ran.stderr, f"exit status {ran.status}")
         server.kept(0)
+
+
+for mechanism in ("SCRAM-SHA-1", "SCRAM-SHA-256"):
+    @group.once(f"gsasl: {mechanism}-PLUS bound to the channel, and no way around it")
+    def _(context: Context, mechanism=mechanism):
+        plus = f"{mechanism}-PLUS"
+        with Serve(context, security=STARTTLS, user=True) as server, Server(introduced(server.port)) as way:
+            def login(*args, **how) -> Ran:
+                return Gsasl().login(context, way.port, server.root, *args, **how)
+
+            for args in ([plus], [mechanism, "--no-cb"]):
+                ran = login(*args)
+                delivered(ran)
+                check(ran, f"AUTH {args[0]}\n" in ran.stdout.replace("\r", ""), "another mechanism")
+                check(ran, "\n235 " in ran.stdout, "not logged in")
+                ran = login(*args, password="wrong")
+                check(ran, ran.status == 1 and "\n535 " in ran.stdout, "a wrong password passed")
+            # Both could bind and one says that the other cannot: somebody stands between (RFC 5802, section 6).
+            ran = login(mechanism)
+            check(ran, ran.status == 1 and "\n235 " not in ran.stdout, "the downgrade passed")
 
 
 @group.once("curl: the throw-away certificate is trusted by its CA, and by no other: 60")

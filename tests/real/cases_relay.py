@@ -1,4 +1,4 @@
-"""Postfix relays to `smtp serve`: over SMTP and LMTP, in clear and under TLS, logged in and not."""
+"""Postfix and Dovecot relay to `smtp serve`: over SMTP and LMTP, in clear and under TLS, logged in and not."""
 
 import re
 import smtplib
@@ -6,14 +6,16 @@ import smtplib
 import messages
 from clients import IMPLICIT, STARTTLS, Serve, lines_of, same
 from dovecot import USER
+from dovecot_relay import DovecotRelay
 from postfix import Mailbox
+from scripted import Server, ehlo, polite
 from suite import Context, Group
 
 group = Group("relay")
 
 HELLO = messages.SMALL["small"]
 
-# What Postfix puts before a message that it passes on.
+# What they put before a message that they pass on.
 RECEIVED = re.compile(rb"Received: [^\r\n]+\r\n(?:[ \t][^\r\n]*\r\n)+")
 
 
@@ -129,3 +131,40 @@ def _(context: Context):
         for content in contents:
             hop.submit(content, "bob")
         hop.arrived(contents, "bob")
+
+
+for chunking in (True, False):
+    @group.once(f"Dovecot passes on to LMTP and SMTP, {'by BDAT' if chunking else 'by DATA'}, compared")
+    def _(context: Context, chunking=chunking):
+        options = () if chunking else ("--without", "CHUNKING")
+        contents = [*messages.SMALL.values(), messages.big("passed-on", 8 << 20)]
+        with Serve(context, "--lmtp", *options) as lmtp, Serve(context, *options) as smtp:
+            ways = {"bob@example.org": (lmtp.port, "lmtp"), "carol@example.org": (lmtp.port, "lmtp"),
+                    "dave@example.org": (smtp.port, "smtp")}
+            with DovecotRelay(context.folder / "dovecot", ways) as dovecot, \
+                    smtplib.SMTP("127.0.0.1", dovecot.port, timeout=60) as peer:
+                assert peer.docmd("LHLO", "client.example.org")[0] == 250
+                for content in contents:
+                    assert peer.mail("alice@example.org")[0] == 250
+                    assert [peer.rcpt(to)[0] for to in ways] == [250] * len(ways)
+                    assert peer.docmd("DATA")[0] == 354
+                    peer.send(re.sub(rb"(?m)^\.", b"..", lines_of(content)) + b".\r\n")
+                    assert [peer.getreply()[0] for _ in ways] == [250] * len(ways)
+            for server, to in [(lmtp, list(ways)[:2]), (smtp, list(ways)[2:])]:
+                for content, kept in zip(contents, server.kept(len(contents))):
+                    assert kept.recipients == to and kept.envelope["from"] == "alice@example.org", kept.envelope
+                    trace = RECEIVED.match(kept.content)
+                    assert trace, f"no trace: {kept.content[:300]!r}"
+                    same(lines_of(content), kept.content[trace.end():])
+
+
+@group.once("Dovecot says BDAT where CHUNKING is offered, and DATA where not")
+def _(context: Context):
+    # What the case above takes for granted.
+    for extensions, verb in [(("PIPELINING", "CHUNKING"), "BDAT"), (("PIPELINING",), "DATA")]:
+        with Server(polite(lhlo=ehlo(*extensions))) as server:
+            ways = {"bob@example.org": (server.port, "lmtp")}
+            with DovecotRelay(context.folder / verb, ways) as dovecot, \
+                    smtplib.LMTP("127.0.0.1", dovecot.port, timeout=60) as peer:
+                peer.sendmail("alice@example.org", list(ways), lines_of(HELLO))
+            assert verb in server.verbs, server.verbs

@@ -1,4 +1,5 @@
-"""`smtp serve` as a server for a case, and the clients that nobody here wrote: swaks, curl, msmtp, Python's smtplib.
+"""`smtp serve` as a server for a case, and the clients that nobody here wrote: swaks, curl, msmtp, Python's smtplib,
+gsasl.
 
 Each client is told to deliver octets, and says what becomes of them by its own description.
 """
@@ -9,14 +10,18 @@ import re
 import shlex
 import signal
 import smtplib
+import socket
 import ssl
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import relay
 from command import Ran, Wrong
 from dovecot import PASSWORD, USER
+from scripted import Peer
 from suite import Context
 
 FROM, TO = "alice@example.org", "bob@example.org"
@@ -251,6 +256,34 @@ class Smtplib:
 
     def arrives(self, content: bytes) -> bytes:
         return lines_of(content) or b"\r\n"
+
+
+class Gsasl:
+    """Logs in and delivers nothing; the only one that binds to the channel.
+
+    It says STARTTLS before EHLO, so `introduced` says EHLO for it; what follows passes as it is, TLS is end to end.
+    """
+
+    def login(self, context: Context, port: int, root, mechanism: str, *args, password: str = PASSWORD) -> Ran:
+        return run(context, ["gsasl", "--smtp", "--connect", f"localhost:{port}", "--starttls", "--x509-ca-file", root,
+                             "--mechanism", mechanism, "--authentication-id", USER, "--password", password, *args])
+
+
+def introduced(port: int):
+    """A conversation: a way to the server on that port, behind its answer to EHLO."""
+    def talk(peer: Peer):
+        with socket.create_connection(("127.0.0.1", port), 20) as server:
+            replies = server.makefile("rb")
+            greeting = replies.readline()
+            server.sendall(f"EHLO {HELO}\r\n".encode())
+            while replies.readline()[3:4] == b"-":
+                pass
+            peer.say(greeting)
+            back = threading.Thread(target=relay.pump, args=[server, peer.stream, 65536], daemon=True)
+            back.start()
+            relay.pump(peer.stream, server, 65536)
+            back.join(20)
+    return talk
 
 
 ALL = (Swaks(), Curl(), Msmtp(), Smtplib())

@@ -205,7 +205,7 @@ impl Run {
             2 => session(phase::TLS, Cause::Tls(tls::Error::NotTls(b'2'))),
             3 => session(phase::TLS, Cause::Tls(tls::Error::NotTls(b'H'))),
             4 => session(phase::TLS, Cause::Closed { last: None }),
-            5 => session(phase::TLS, Cause::Tls(tls::Error::Certificate("expired".into()))),
+            5 => session(phase::TLS, Cause::Tls(tls::Error::Certificate(tls::CertificateError::SelfSigned))),
             6 => session(phase::AUTH, refused(b"535 no\r\n")),
             7 => session(phase::AUTH, refused(b"454 later\r\n")),
             8 => session(phase::GREETING, Cause::TimedOut { waited: Duration::from_secs(10), last: None }),

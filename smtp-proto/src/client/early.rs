@@ -45,7 +45,7 @@ pub(super) struct Early {
 impl Client {
     /// Begins to assume what is remembered of this server, where it may be spoken to unasked.
     pub(super) fn plan_early(&mut self) {
-        self.early = self.early_plan();
+        self.early = self.early_plan().map(Into::into);
         if let Some(early) = &self.early {
             self.extensions = early.assumed.clone();
         }
@@ -97,11 +97,11 @@ impl Client {
             self.say_hello(now, output, ends);
         }
         match &mut self.early {
-            Some(Early { plan: Plan::Auth, said_auth: said @ false, .. }) => {
-                *said = true;
+            Some(early) if early.plan == Plan::Auth && !early.said_auth => {
+                early.said_auth = true;
                 self.say_auth_early(now, output);
             }
-            Some(Early { plan: Plan::Mail, .. }) => self.say_mail_early(now, output),
+            Some(early) if early.plan == Plan::Mail => self.say_mail_early(now, output),
             _ => {}
         }
     }
@@ -135,7 +135,8 @@ impl Client {
     pub(super) fn hear_early_hello(&mut self, extended: bool) {
         let Some(early) = self.early.as_mut().filter(|early| !early.answered) else { return };
         early.answered = true;
-        let in_doubt = !self.extensions.pipe_connect() || self.extensions != early.assumed;
+        let assumed = core::mem::take(&mut early.assumed);
+        let in_doubt = !self.extensions.pipe_connect() || self.extensions != assumed;
         let Some(id) = early.transaction else { return };
         let grouping = self.grouping();
         let (extensions, room) = (&self.extensions, &mut self.room);

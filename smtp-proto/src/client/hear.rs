@@ -23,7 +23,7 @@ impl Client {
         if let Some(exchange) = &mut self.exchange {
             self.secrets.extend(exchange.take_secrets());
         }
-        for secret in &self.secrets {
+        for secret in self.secrets.iter().chain(&self.tokens) {
             reply.redact(secret.expose());
         }
         self.show(now, here, Line::Server(&reply));
@@ -56,9 +56,13 @@ impl Client {
             Owed::Data(id) => self.hear_transaction(due, id, reply, Transaction::hear_data),
             Owed::Chunk(id) => self.hear_transaction(due, id, reply, Transaction::hear_chunk),
             Owed::Last(id) => {
-                // What was taken needs no RSET behind it.
-                self.doubtful = self.doubtful.filter(|doubtful| *doubtful != id || !reply.code().is_positive());
-                self.hear_transaction(due, id, reply, Transaction::hear_message)
+                let taken = reply.code().is_positive();
+                let event = self.hear_transaction(due, id, reply, Transaction::hear_message);
+                // What was taken, by the last word on it, needs no RSET behind it.
+                if taken && self.doubtful == Some(id) && !self.is_owed(Owed::Last(id)) {
+                    self.doubtful = None;
+                }
+                event
             }
             Owed::Message(id) => self.hear_transaction(due, id, reply, Transaction::hear_message),
             // Whatever was said to a dot that ends nothing: the transaction is over at the server.
@@ -68,6 +72,9 @@ impl Client {
             }
         };
         self.forget_finished();
+        if self.dialogue.is_idle() {
+            self.tokens.clear();
+        }
         if let Some(reply) = closing.filter(|_| self.stage != Stage::Closed && event.is_ok()) {
             let error = self.fail_with(here, Cause::ServiceClosing(reply));
             return if matches!(event, Ok(None)) { Err(error) } else { event };

@@ -25,6 +25,7 @@ mod require;
 mod say;
 mod transaction;
 mod transcript;
+mod urls;
 mod verdict;
 mod work;
 
@@ -44,6 +45,7 @@ pub use remembered::Remembered;
 pub use report::{Outcome, Recipient, Report};
 pub use require::Require;
 pub use transcript::{Line, Transcript};
+pub use urls::ContentUrl;
 
 use crate::dialogue::{Dialogue, Grouping};
 use crate::error::{Cause, Error};
@@ -129,10 +131,12 @@ pub struct Client {
     greeting: Option<Reply>,
     extensions: Extensions,
     /// What was said before its time, or may be.
-    early: Option<Early>,
+    early: Option<Box<Early>>,
     exchange: Option<Box<Exchange>>,
     /// What was sent in AUTH: no reply shows it.
     secrets: Vec<Secret>,
+    /// What opens a mailbox, in a URL that was said and not answered yet.
+    tokens: Vec<Secret>,
     authenticated: Option<MechanismName>,
     work: VecDeque<Work>,
     /// Work whose last word is out, at the front of `work`.
@@ -189,6 +193,7 @@ impl Client {
             early: None,
             exchange: None,
             secrets: Vec::new(),
+            tokens: Vec::new(),
             authenticated: None,
             work: VecDeque::new(),
             said: 0,

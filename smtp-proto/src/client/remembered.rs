@@ -16,7 +16,7 @@ use crate::{Grouping, Misuse};
 /// next connection to the same server by the same security. Where the server offers PIPECONNECT (Exim) the next session's
 /// first commands then leave before the greeting was read: EHLO in any case; MAIL, RCPT.. and, without CHUNKING, DATA behind it where
 /// nobody is to be authenticated and the channel is as it is to be; AUTH where TLS stands and the mechanism is done in one
-/// message. Octets of a message wait for the answer to EHLO: to a server that does not know the command before them they
+/// message. Where [`Security::Auto`](crate::Security::Auto) waits who speaks first, nothing does. Octets of a message wait for the answer to EHLO: to a server that does not know the command before them they
 /// would be commands.
 ///
 /// ```

@@ -160,6 +160,7 @@ impl Client {
                 self.say_chunk(now, false, output);
                 return true;
             }
+            Next::Last if transaction.last_url.is_some() => return self.say_last_url(now, output),
             Next::Last if may_chunk => {
                 // A message that is played again may be longer than a chunk.
                 let last = !transaction.framing.is_full();
@@ -221,7 +222,7 @@ impl Client {
     }
 
     /// The message whose turn it is was put out as a whole.
-    fn all_said(&mut self) {
+    pub(super) fn all_said(&mut self) {
         if let Some(Work::Message(transaction)) = self.work.get_mut(self.said) {
             transaction.next = Next::Nothing;
             if let Some(room) = transaction.framing.take_room() {
@@ -252,7 +253,7 @@ impl Client {
     }
 
     /// The message that is not complete yet, where its turn has come.
-    fn open_body(&mut self) -> Option<&mut Transaction> {
+    pub(super) fn open_body(&mut self) -> Option<&mut Transaction> {
         match self.work.get_mut(self.said) {
             Some(Work::Message(transaction)) if transaction.next == Next::Body && !transaction.has_replay() => {
                 Some(transaction).filter(|_| self.failure.is_none())
@@ -272,8 +273,12 @@ impl Client {
     }
 
     pub(super) fn end_body(&mut self, now: Instant, output: &mut Vec<u8>) {
-        let may_chunk = self.may_chunk();
+        let (may_chunk, chunking) = (self.may_chunk(), self.extensions.chunking());
         let Some(transaction) = self.open_body() else { return };
+        // It was to come from a URL, which alone the server takes without CHUNKING.
+        if transaction.has_urls() && !chunking {
+            return self.abandon_body();
+        }
         transaction.complete = true;
         let Framing::Data(stuffing) = &mut transaction.framing else {
             transaction.next = Next::Last;
@@ -309,7 +314,7 @@ impl Client {
     }
 
     /// May one more chunk go out now?
-    fn may_chunk(&self) -> bool {
+    pub(super) fn may_chunk(&self) -> bool {
         // To a server that has not shown yet that it knows BDAT the message would be commands.
         if self.stage != Stage::Ready {
             return false;
@@ -341,7 +346,7 @@ impl Client {
         self.dialogue.owe(now, to, phase, limit, ends_group);
     }
 
-    fn is_owed(&self, to: Owed) -> bool {
+    pub(super) fn is_owed(&self, to: Owed) -> bool {
         self.dialogue.is_due(|owed| *owed == to)
     }
 
@@ -353,14 +358,14 @@ impl Client {
         self.show_line(now, phase, &output[start..]);
     }
 
-    fn show_message(&self, now: Instant, octets: u64) {
+    pub(super) fn show_message(&self, now: Instant, octets: u64) {
         if self.is_shown() {
             self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
         }
     }
 
     /// Whether anybody listens: what nobody hears is not worth its string.
-    fn is_shown(&self) -> bool {
+    pub(super) fn is_shown(&self) -> bool {
         self.config.transcript.is_some()
     }
 

@@ -18,6 +18,7 @@ use super::event::TransactionId;
 use super::extended::BodyKind;
 use super::framing::Framing;
 use super::report::{Outcome, Report};
+use super::urls::ContentUrl;
 use crate::body::LineEndings;
 use crate::extension::Extensions;
 use crate::{Grouping, text};
@@ -75,8 +76,12 @@ pub(super) struct Transaction {
     pub(super) again: bool,
     pub(super) envelope: Envelope,
     pub(super) endings: LineEndings,
+    /// The URL that the message ends with, while it could not be said yet.
+    pub(super) last_url: Option<ContentUrl>,
     /// Each accepted recipient has a reply to the message (RFC 2033 section 4.2).
     pub(super) lmtp: bool,
+    /// The same, and one more for the message (PRDR): the server has said so.
+    pub(super) each: bool,
     pub(super) answered: usize,
     pub(super) accepted: usize,
     pub(super) settled: bool,
@@ -104,7 +109,9 @@ impl Transaction {
             again: false,
             envelope,
             endings,
+            last_url: None,
             lmtp,
+            each: false,
             answered: 0,
             accepted: 0,
             settled: false,
@@ -136,7 +143,7 @@ impl Transaction {
     pub(super) fn begin(&mut self, grouping: Grouping, extensions: &Extensions, room: &mut Vec<u8>) {
         let flights = grouping == Grouping::Flights && extensions.pipelining() && extensions.chunking();
         self.grouping = grouping;
-        self.framing = Framing::new(self.endings, flights || self.is_binary(), room);
+        self.framing = Framing::new(self.endings, flights || self.envelope.is_chunked(self.endings), room);
     }
 
     /// MAIL was said before it was known what the server offers, and this is it: what is left to say is said accordingly.
@@ -151,6 +158,11 @@ impl Transaction {
         if matches!(self.next, Next::Data | Next::Body) {
             self.next = self.behind_recipients();
         }
+    }
+
+    /// Parts of the message are fetched by the server.
+    pub(super) fn has_urls(&self) -> bool {
+        self.envelope.urls
     }
 
     fn is_binary(&self) -> bool {

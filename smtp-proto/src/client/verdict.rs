@@ -27,7 +27,7 @@ impl Transaction {
         let out_of_order = code == Code::BAD_SEQUENCE;
         let unknown = matches!(code.number(), 500 | 502);
         match to {
-            _ if self.grouping == Grouping::OneByOne || self.is_decided() => false,
+            _ if self.grouping == Grouping::OneByOne || self.is_decided() || self.each => false,
             Owed::Mail(_) => out_of_order && self.behind_others,
             Owed::Rcpt(..) => out_of_order && self.open_at_server,
             Owed::Data(_) => out_of_order && self.accepted > 0,
@@ -111,28 +111,47 @@ impl Transaction {
         }
     }
 
-    /// The reply to the final dot or to BDAT LAST.
+    /// The reply to the final dot or to BDAT LAST; where the server answers for each recipient, one of them.
     pub(super) fn hear_message(&mut self, reply: Reply, flights: u64) -> Heard {
         self.open_at_server = false;
         if self.is_decided() {
             return Heard::Nothing;
         }
+        if self.envelope.prdr && !self.each && reply.code() == Code::EACH_RECIPIENT {
+            self.each = true;
+            return Heard::OnceMore;
+        }
         if reply.code().is_intermediate() {
             return Heard::Unexpected;
         }
-        if self.lmtp {
+        if self.lmtp || self.each {
             let mut waiting = self.waiting();
             if let Some(recipient) = waiting.next() {
                 recipient.outcome = Outcome::by(reply.clone());
-                if waiting.next().is_some() {
+                let more = waiting.next().is_some();
+                drop(waiting);
+                // Behind PRDR's there is one more, for the message.
+                if more || self.each {
                     return Heard::OnceMore;
                 }
+            } else {
+                drop(waiting);
+                self.decide_for_all(Outcome::by(reply.clone()));
             }
         }
         self.settle(Some(reply), flights)
     }
 
-    /// The accepted recipients of whose message nothing was said yet, in LMTP.
+    /// The last word on a message whose recipients were answered one by one (PRDR): who was accepted has it as his own.
+    fn decide_for_all(&mut self, outcome: Outcome) {
+        for one in &mut self.envelope.recipients {
+            if matches!(one.outcome, Outcome::Accepted(_)) {
+                one.outcome = outcome.clone();
+            }
+        }
+    }
+
+    /// The accepted recipients of whose message nothing was said yet, where each is answered for.
     fn waiting(&mut self) -> impl Iterator<Item = &mut Recipient> {
         let accepted = |rcpt: &Option<Reply>| rcpt.as_ref().is_some_and(|reply| reply.code().is_positive());
         self.envelope
@@ -171,6 +190,10 @@ impl Transaction {
     /// The session is over before the end is known; `handed_over`: the transport has the whole message.
     pub(super) fn cut_short(&mut self, why: Error, handed_over: bool, flights: u64) -> Report {
         let outcome = if handed_over { Outcome::Unknown } else { Outcome::NotSent };
+        // Without the last word nobody is accepted for good.
+        if self.each {
+            self.decide_for_all(Outcome::NotSent);
+        }
         self.report(outcome, None, Some(why), flights)
     }
 

@@ -153,7 +153,7 @@ mod tests {
     fn who_got_furthest_tells_most() {
         let session = |phase, cause| Why::Session { error: Error { phase, hop: None, cause }, source: None };
         let closed = session(phase::TLS, Cause::Closed { last: None });
-        let certificate = session(phase::TLS, Cause::Tls(tls::Error::Certificate("expired".into())));
+        let certificate = session(phase::TLS, Cause::Tls(tls::Error::Certificate(tls::CertificateError::SelfSigned)));
         let starttls = session(phase::STARTTLS, Cause::StartTlsUnavailable(None));
         let rising =
             [Why::GivenUp, Why::TimedOut(phase::CONNECT), Why::Connect("refused"), closed, certificate, starttls];
