@@ -120,8 +120,8 @@ impl<E> Dialer<E> {
         self.settle(now);
     }
 
-    /// A connection has come so far: what [`Connection::reached`](crate::Connection::reached) says, to be told once the transport is open and after each
-    /// turn; that nothing has changed is not minded.
+    /// A connection has come so far: what [`Connection::reached`](crate::Connection::reached) says, to be told once the
+    /// transport is open and after each turn; that nothing has changed is not minded.
     pub fn reached(&mut self, now: Instant, id: Id, reached: Reached) {
         let Some(live) = self.live.iter_mut().find(|live| live.id == id) else { return };
         if live.reached == Some(reached) || live.is_ready() {
