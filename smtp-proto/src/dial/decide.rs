@@ -1,7 +1,7 @@
 //! What the dialer makes of what it was told.
 //!
-//! The rules of this file: [`settle`](Dialer::settle) alone decides who has won, or that all is lost; whatever ends is noted on
-//! the way.
+//! The rules of this file: [`settle`](Dialer::settle) alone decides who has won, or that all is lost; whatever ends is
+//! noted on the way.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

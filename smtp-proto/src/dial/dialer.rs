@@ -1,8 +1,8 @@
 //! The dialer itself; see the [room](super) for its rules.
 //!
 //! The rules of this file: what is under way is in `live`, what is to be opened at once in `again`, what is over in
-//! `attempts`; whatever is told ends in `settle`, which alone decides. It deals in numbers; a number that is not under way
-//! is not listened to.
+//! `attempts`; whatever is told ends in `settle`, which alone decides. It deals in numbers; a number that is not under
+//! way is not listened to.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -52,8 +52,8 @@ impl<E> Dialer<E> {
         Self::among([config], policy)
     }
 
-    /// A dialer to the first of several servers that can be reached: the next one's turn comes when everything there is to
-    /// the one before has failed, as MX and SRV records want it (RFC 5321 section 5.1, RFC 2782).
+    /// A dialer to the first of several servers that can be reached: the next one's turn comes when everything there is
+    /// to the one before has failed, as MX and SRV records want it (RFC 5321 section 5.1, RFC 2782).
     ///
     /// # Errors
     ///
@@ -166,7 +166,8 @@ impl<E> Dialer<E> {
         self.settle(now);
     }
 
-    /// When to [poll](Self::poll) again even if nothing is told; always after the moment of the last poll that said `None`.
+    /// When to [poll](Self::poll) again even if nothing is told; always after the moment of the last poll that said
+    /// `None`.
     pub fn deadline(&self) -> Option<Deadline> {
         let limits = |place: &Place| *place.config.get_limits();
         let (place, false) = (self.places.front()?, self.is_over()) else { return None };

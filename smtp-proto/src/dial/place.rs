@@ -1,6 +1,7 @@
 //! One server: its names to look up, its ports, and what of all that was tried.
 //!
-//! The rules of this file: a port's addresses come before the next port; each guess is made once at each address and port.
+//! The rules of this file: a port's addresses come before the next port; each guess is made once at each address and
+//! port.
 
 use alloc::string::String;
 use alloc::vec;
