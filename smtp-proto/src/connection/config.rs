@@ -22,9 +22,10 @@ use crate::{Grouping, Limits, Misuse, sasl, tls};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Security {
-    /// TLS whenever it can be had, always verified; which kind is found out on the connection itself. On port 465 TLS comes
-    /// first. Elsewhere the greeting is awaited: if it comes, STARTTLS is used where offered; if there is silence for
-    /// [`Limits::greeting`], TLS begins on the same connection.
+    /// TLS whenever it can be had, always verified; which kind is found out. On port 465, or by a [hint](Config::hint), TLS comes
+    /// first; if the answer is in clear, [`Config::answering`] says how to connect again. Elsewhere the greeting is awaited:
+    /// if it comes, STARTTLS is used where offered; if there is silence for [`Limits::greeting`], TLS begins on the same
+    /// connection. A [dialer](crate::dial) does all that at once, and waits for no limit.
     #[default]
     Auto,
     /// TLS from the first octet (RFC 8314).
@@ -402,6 +403,11 @@ impl Config {
     /// Is TLS the first thing that is said to the server?
     pub(crate) fn tls_first(&self) -> bool {
         self.opening() == Opening::Tls
+    }
+
+    /// Is there somebody who begins TLS sessions?
+    pub(crate) fn has_tls(&self) -> bool {
+        self.connector.is_some()
     }
 
     /// Whether the server speaks LMTP.

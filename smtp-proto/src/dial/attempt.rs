@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use proxy_proto::Phase;
 
-use super::dialer::Id;
+use super::order::Id;
 use crate::error::{AuthenticationError, Cause};
 use crate::{Error, Misuse, phase, tls};
 
