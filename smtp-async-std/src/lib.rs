@@ -16,7 +16,7 @@
 //! ```
 //!
 //! async-std is discontinued; its authors point to smol. So the crate's loop knows neither: the stream is whatever implements
-//! [`AsyncRead`] and [`AsyncWrite`], the [`Timer`] is passed in. async-std is named in [`connect`] and [`dial`], behind a
+//! [`AsyncRead`] and [`AsyncWrite`], the [`Timer`] is passed in. async-std is named in [`connect`] and [`race`], behind a
 //! feature of its name that is on by default. With smol (`examples/smol.rs` is a whole program) switch that feature off, and
 //! bring stream and timer:
 //!
