@@ -18,6 +18,8 @@ mod misuse;
 pub mod phase;
 pub mod reply;
 pub mod sasl;
+#[cfg(feature = "serde")]
+mod serial;
 pub mod server;
 pub mod session;
 mod text;

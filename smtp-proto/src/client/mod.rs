@@ -21,6 +21,7 @@ mod hear;
 mod machine;
 mod remembered;
 mod report;
+mod report_display;
 mod require;
 mod say;
 mod transaction;
@@ -43,6 +44,8 @@ pub use event::{CommandId, Event, TransactionId};
 pub use extended::{BodyKind, DeliverBy, Notify, Ret};
 pub use remembered::Remembered;
 pub use report::{Outcome, Recipient, Report};
+#[cfg(feature = "serde")]
+pub(crate) use report_display::SafeLine;
 pub use require::Require;
 pub use transcript::{Line, Transcript};
 pub use urls::ContentUrl;
