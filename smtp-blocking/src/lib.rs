@@ -22,6 +22,8 @@ mod drive;
 pub mod pool;
 mod stream;
 mod transport;
+#[cfg(unix)]
+mod unix;
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -38,6 +40,8 @@ pub use dial::{connect, race};
 pub use smtp_proto as proto;
 use stream::Clock;
 pub use transport::{Blocking, Pollable, Ready, Shutdown, Transport};
+#[cfg(unix)]
+pub use unix::connect_unix;
 
 /// Why an operation did not succeed.
 pub type Error = smtp_proto::session::Error<io::Error>;

@@ -24,6 +24,7 @@ pub mod server;
 pub mod session;
 mod text;
 pub mod tls;
+mod trace;
 
 pub use connection::{Accepted, AcceptedError, Config, Connection, Route, Security, Wants};
 pub use dialogue::Grouping;

@@ -12,10 +12,11 @@ use core::str::FromStr;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use crate::client::{Outcome, Recipient, Report, SafeLine, TransactionId};
+use crate::client::{Outcome, Recipient, Report, TransactionId};
 use crate::command::{ForwardPath, ReversePath};
 use crate::dial::{Mode, Verdict};
 use crate::reply::{Code, EnhancedStatus, Reply};
+use crate::text::SafeLine;
 use crate::{Error, Misuse};
 
 /// A text in one line, without control characters.

@@ -22,6 +22,8 @@ mod drive;
 pub mod pool;
 pub mod serve;
 mod stream;
+#[cfg(unix)]
+mod unix;
 
 use std::io;
 
@@ -38,6 +40,8 @@ pub use dial::{connect, race};
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
 use stream::Clock;
+#[cfg(unix)]
+pub use unix::connect_unix;
 
 /// Why an operation did not succeed.
 pub type Error = smtp_proto::session::Error<io::Error>;

@@ -44,8 +44,6 @@ pub use event::{CommandId, Event, TransactionId};
 pub use extended::{BodyKind, DeliverBy, Notify, Ret};
 pub use remembered::Remembered;
 pub use report::{Outcome, Recipient, Report};
-#[cfg(feature = "serde")]
-pub(crate) use report_display::SafeLine;
 pub use require::Require;
 pub use transcript::{Line, Transcript};
 pub use urls::ContentUrl;

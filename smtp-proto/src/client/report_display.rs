@@ -6,6 +6,7 @@ use core::fmt::{self, Write};
 
 use super::report::{Outcome, Recipient, Report};
 use crate::reply::Reply;
+use crate::text::SafeLine;
 
 impl Outcome {
     /// The word for it: `accepted`, `deferred` (refused with 4yz, worth another try later), `refused`, `unknown` or
@@ -74,28 +75,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// Lets no control character through, and none of the other characters that end a line or turn its direction.
-pub(crate) struct SafeLine<W>(pub(crate) W);
-
-impl<W: Write> Write for SafeLine<W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for part in text.split_inclusive(is_unsafe) {
-            match part.char_indices().next_back() {
-                Some((at, last)) if is_unsafe(last) => {
-                    self.0.write_str(&part[..at])?;
-                    self.0.write_char(char::REPLACEMENT_CHARACTER)?;
-                }
-                _ => self.0.write_str(part)?,
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +82,7 @@ mod tests {
     use crate::client::{Envelope, Event, Notify};
     use crate::reply::{Code, ReplyLimits, ReplyReader};
     use crate::{Config, Connection, Grouping, Instant, Route, Security};
-    use alloc::string::{String, ToString};
+    use alloc::string::ToString;
     use alloc::vec::Vec;
 
     /// As it is read from the wire, whatever is in it.
@@ -180,12 +159,5 @@ mod tests {
         let expected =
             "a@b: not sent\nc@d: not sent\nnothing was said: this needs DSN, which the server does not offer";
         assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn clean_text_goes_through_as_it_is() {
-        let mut out = String::new();
-        write!(SafeLine(&mut out), "{} {}", "gr\u{fc}n", "\u{1f600}").unwrap();
-        assert_eq!(out, "gr\u{fc}n \u{1f600}");
     }
 }
