@@ -153,3 +153,40 @@ fn a_silent_server_is_left_in_time() {
         assert_eq!(error.session().map(|error| error.phase), Some(phase::GREETING), "{name}: {error}");
     }
 }
+
+/// A listener without room for one more, which has some in a while, or never.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_that_is_busy_is_waited_for() {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    for (name, run) in ADAPTERS {
+        for waits in [true, false] {
+            let folder = Folder::new(&format!("{name}-busy-{waits}"));
+            let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            listener.bind(&SockAddr::unix(folder.socket()).unwrap()).unwrap();
+            listener.listen(0).unwrap();
+            let listener = UnixListener::from(listener);
+            let _first = UnixStream::connect(folder.socket()).unwrap();
+            if waits {
+                let server = thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(50));
+                    let first = listener.accept().unwrap();
+                    let message = lmtp(listener).join().unwrap();
+                    drop(first);
+                    message
+                });
+                let report = run(folder.socket(), &config()).unwrap();
+                assert_eq!(report.recipients[0].outcome.name(), "accepted", "{name}: {report}");
+                assert_eq!(server.join().unwrap().as_bytes(), MESSAGE);
+            } else {
+                let limits = Limits { connect: Duration::from_millis(50), ..Limits::default() };
+                match run(folder.socket(), &config().limits(limits)).unwrap_err() {
+                    Error::Dial(failure) => {
+                        assert!(matches!(failure.attempts[0].why, Why::TimedOut(phase::CONNECT)), "{name}: {failure}");
+                    }
+                    other => panic!("{name}: {other}"),
+                }
+            }
+        }
+    }
+}
