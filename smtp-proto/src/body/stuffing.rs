@@ -76,11 +76,10 @@ impl DotStuffing {
     /// Octets without a bare CR or LF, which is most of what is ever sent; `false` where there is one, and nothing was appended.
     fn write_clean(&mut self, block: &[u8], output: &mut Vec<u8>) -> bool {
         let (Some(first), Some(last)) = (block.first(), block.last()) else { return true };
-        let clean = is_clean(block);
+        let (clean, dots) = if self.dotless { (is_clean(block), false) } else { look(block) };
         if !clean || (self.at == At::Cr) != (*first == b'\n') {
             return false;
         }
-        let dots = !self.dotless && has_dots(block);
         // Most of it may still be copied as a whole.
         if dots && block.len() > SMALL {
             return block.chunks(SMALL).all(|small| self.write_clean(small, output));
@@ -169,10 +168,14 @@ fn is_clean(block: &[u8]) -> bool {
     pairs.fold(0, |bare, (one, next)| bare | (u8::from(*one == b'\r') ^ u8::from(*next == b'\n'))) == 0
 }
 
-/// Whether a dot stands behind a LF within `block`; in the same manner.
-fn has_dots(block: &[u8]) -> bool {
-    let pairs = block.iter().zip(block.get(1..).unwrap_or_default());
-    pairs.fold(0, |dots, (one, next)| dots | (u8::from(*one == b'\n') & u8::from(*next == b'.'))) != 0
+/// The same, and whether a dot stands behind a LF.
+fn look(block: &[u8]) -> (bool, bool) {
+    let (mut bare, mut dots) = (0, 0);
+    for (one, next) in block.iter().zip(block.get(1..).unwrap_or_default()) {
+        bare |= u8::from(*one == b'\r') ^ u8::from(*next == b'\n');
+        dots |= u8::from(*one == b'\n') & u8::from(*next == b'.');
+    }
+    (bare == 0, dots != 0)
 }
 
 /// Why received content is refused.
