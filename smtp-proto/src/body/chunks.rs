@@ -75,6 +75,14 @@ impl Chunks {
         &self.gathered
     }
 
+    /// Completes the line under way; `true` where anything was gathered.
+    pub(crate) fn complete_line(&mut self) -> bool {
+        if let Some(lines) = &mut self.lines {
+            lines.end_line(&mut self.gathered);
+        }
+        !self.gathered.is_empty()
+    }
+
     /// Whether a chunk must be put out before more is written.
     pub fn is_full(&self) -> bool {
         self.gathered.len() > Self::SIZE

@@ -33,6 +33,8 @@ pub struct Envelope {
     pub(crate) size: Option<u64>,
     pub(crate) body: BodyKind,
     pub(crate) smtputf8: bool,
+    pub(crate) prdr: bool,
+    pub(crate) urls: bool,
     pub(crate) require: Require,
 }
 
@@ -67,6 +69,8 @@ impl Envelope {
             size: None,
             body: BodyKind::default(),
             smtputf8: false,
+            prdr: false,
+            urls: false,
             require: Require::Any,
         })
     }
@@ -102,6 +106,11 @@ impl Envelope {
         self
     }
 
+    /// The message's size, where it was given.
+    pub fn octets(&self) -> Option<u64> {
+        self.size
+    }
+
     /// Where bounces go.
     pub fn reverse_path(&self) -> &ReversePath {
         &self.reverse_path
@@ -119,6 +128,7 @@ impl Envelope {
             (self.is_international(), "SMTPUTF8"),
             (self.body == BodyKind::EightBitMime && !binary, "8BITMIME"),
             (binary, "BINARYMIME"),
+            (self.urls, "BURL"),
             (binary, "CHUNKING"),
         ];
         let own = own.into_iter().filter_map(|(needed, extension)| needed.then_some(extension));
@@ -138,7 +148,12 @@ impl Envelope {
         }
     }
 
-    /// Whether the message must go by BDAT.
+    /// Whether the message must go by BDAT, and BURL beside it.
+    pub(crate) fn is_chunked(&self, endings: LineEndings) -> bool {
+        self.urls || self.is_binary(endings)
+    }
+
+    /// Whether it is declared as BINARYMIME.
     pub(crate) fn is_binary(&self, endings: LineEndings) -> bool {
         self.body == BodyKind::BinaryMime || endings == LineEndings::Exact
     }

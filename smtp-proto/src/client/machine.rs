@@ -25,8 +25,8 @@ impl Machine for Client {
             if self.stage == Stage::Closed {
                 return Ok(None);
             }
-            if let Some(report) = self.check_queued() {
-                return Ok(Some(Event::Sent(report)));
+            if let Some(event) = self.check_queued() {
+                return Ok(Some(event));
             }
             let reply = match self.reader.receive(input) {
                 Ok(Some(reply)) => reply,

@@ -1,15 +1,19 @@
 //! Whom to connect to, and how: what a caller sets once and may use for many connections.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
 
 use proxy_proto::Secret;
 
 use super::route::Proxy;
 use crate::body::LineEndings;
 use crate::client::{self, Entropy, StartTls, Transcript};
+use crate::dial::{Mode, Verdict};
 use crate::reply::Reply;
 use crate::{Grouping, Limits, Misuse, sasl, tls};
 
@@ -18,9 +22,10 @@ use crate::{Grouping, Limits, Misuse, sasl, tls};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Security {
-    /// TLS whenever it can be had, always verified; which kind is found out on the connection itself. On port 465 TLS comes
-    /// first. Elsewhere the greeting is awaited: if it comes, STARTTLS is used where offered; if there is silence for
-    /// [`Limits::greeting`], TLS begins on the same connection.
+    /// TLS whenever it can be had, always verified; which kind is found out. On port 465, or by a [hint](Config::hint), TLS comes
+    /// first; if the answer is in clear, [`Config::answering`] says how to connect again. Elsewhere the greeting is awaited:
+    /// if it comes, STARTTLS is used where offered; if there is silence for [`Limits::greeting`], TLS begins on the same
+    /// connection. A [dialer](crate::dial) does all that at once, and waits for no limit.
     #[default]
     Auto,
     /// TLS from the first octet (RFC 8314).
@@ -31,6 +36,16 @@ pub enum Security {
     StartTlsIfOffered,
     /// Clear text.
     None,
+}
+
+/// Where a connection comes from, and how its socket is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Local {
+    /// The address to connect from, where there are several; the system's choice without.
+    pub bind: Option<IpAddr>,
+    /// After so long without an octet the system asks whether the peer is still there (TCP keep-alive); never without.
+    pub keep_alive: Option<Duration>,
 }
 
 /// Whom to connect to, and how.
@@ -50,8 +65,16 @@ pub struct Config {
     client: Arc<client::Config>,
     port: u16,
     security: Security,
+    /// What was found before; looked at only where the security is `Auto`.
+    hinted: Option<Mode>,
     pub(super) connector: Option<Arc<dyn tls::Connector>>,
+    /// The platform's connector, once it was needed: clones share it, and with it the sessions that can be resumed.
+    #[cfg(feature = "platform")]
+    of_platform: Arc<std::sync::OnceLock<tls::Rustls>>,
     tls_name: Option<String>,
+    /// The caller has given a name for EHLO.
+    named: bool,
+    local: Local,
     line_endings: LineEndings,
     address: Option<String>,
     pub(super) proxies: Vec<Proxy>,
@@ -68,8 +91,13 @@ impl Config {
             client: Arc::new(client::Config::new(host)),
             port,
             security: Security::default(),
+            hinted: None,
             connector: None,
+            #[cfg(feature = "platform")]
+            of_platform: Arc::default(),
             tls_name: None,
+            named: false,
+            local: Local::default(),
             line_endings: LineEndings::default(),
             address: None,
             proxies: Vec::new(),
@@ -77,11 +105,70 @@ impl Config {
         }
     }
 
+    /// A server whose port is not known, as [`Config::port`] 0: the [dialer](crate::dial) finds it out. Without a dialer a
+    /// port is needed.
+    pub fn any_port(host: impl Into<String>) -> Self {
+        Self::new(host, 0)
+    }
+
+    /// The same for another server: what its name and port have to do with is changed, nothing else.
+    #[must_use]
+    pub fn to(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.client_mut().host = host.into();
+        self.port = port;
+        (self.address, self.tls_name, self.hinted) = (None, None, None);
+        self
+    }
+
+    /// What an earlier session has found: nothing is probed then. It answers what is open and overrules nothing: a
+    /// security other than [`Auto`](Security::Auto) stays. And a session that was secured before is not followed by one in
+    /// clear: where TLS is not to be had any more, that is an error, and the caller decides whether to forget the hint.
+    #[must_use]
+    pub fn hint(mut self, verdict: &Verdict) -> Self {
+        self.address = Some(verdict.host.to_string());
+        self.port = verdict.port;
+        self.hinted = Some(verdict.mode);
+        self
+    }
+
     /// Goes to this address, or name, instead of the host; whose name it is that TLS proves and mechanisms bind to stays.
     #[must_use]
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());
         self
+    }
+
+    /// Connects from this address of one's own. Peers of the other family cannot be reached then.
+    #[must_use]
+    pub fn bind(mut self, address: IpAddr) -> Self {
+        self.local.bind = Some(address);
+        self
+    }
+
+    /// Has the system ask, after so long without an octet, whether the peer is still there.
+    #[must_use]
+    pub fn keep_alive(mut self, idle: Duration) -> Self {
+        self.local.keep_alive = Some(idle);
+        self
+    }
+
+    /// Where connections come from.
+    pub fn local(&self) -> Local {
+        self.local
+    }
+
+    /// The same, where the connection is seen to come from this address: without a name of the caller's, that is what EHLO
+    /// says (RFC 5321 section 4.1.3).
+    #[must_use]
+    pub fn seen_from(self, address: IpAddr) -> Self {
+        if self.named {
+            return self;
+        }
+        let literal = match address.to_canonical() {
+            IpAddr::V4(address) => format!("[{address}]"),
+            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        };
+        Self { named: false, ..self.helo(literal) }
     }
 
     /// How the session is secured.
@@ -139,10 +226,11 @@ impl Config {
         Self { token_source: Some(Arc::new(source)), ..self.refresh_token(true) }
     }
 
-    /// The name given in EHLO.
+    /// The name given in EHLO; without one, the address that the connection comes from.
     #[must_use]
     pub fn helo(mut self, name: impl Into<String>) -> Self {
         self.client_mut().helo = name.into();
+        self.named = true;
         self
     }
 
@@ -171,6 +259,22 @@ impl Config {
     #[must_use]
     pub fn without(mut self, keyword: impl Into<String>) -> Self {
         self.client_mut().without.push(keyword.into());
+        self
+    }
+
+    /// Believes in an extension though the server does not offer it, or offers it otherwise: a line as it stands in an answer
+    /// to EHLO, such as `"PIPELINING"` or `"SIZE 10240000"`.
+    #[must_use]
+    pub fn with(mut self, line: impl Into<String>) -> Self {
+        self.client_mut().with.push(line.into());
+        self
+    }
+
+    /// What the server was like the last time ([`Connection::remembered`](super::Connection::remembered)): where it offers
+    /// PIPECONNECT, commands leave before its greeting was read.
+    #[must_use]
+    pub fn remembered(mut self, remembered: client::Remembered) -> Self {
+        self.client_mut().remembered = Some(remembered);
         self
     }
 
@@ -205,7 +309,19 @@ impl Config {
     #[cfg(feature = "platform")]
     #[must_use]
     pub fn on_platform(self) -> Self {
-        let config = if self.connector.is_some() { self } else { self.tls(tls::Settings::default().connector()) };
+        let config = match (&self.connector, self.of_platform.get()) {
+            (Some(_), _) => self,
+            (None, Some(kept)) => {
+                let kept = kept.clone();
+                self.tls(kept)
+            }
+            (None, None) => {
+                let made = tls::Settings::default().connector();
+                // One that cannot be used is not kept: the platform may be mended before the next connection.
+                let kept = if made.check().is_ok() { self.of_platform.get_or_init(|| made).clone() } else { made };
+                self.tls(kept)
+            }
+        };
         if config.client.entropy.is_some() {
             return config;
         }
@@ -220,7 +336,12 @@ impl Config {
         &self.client.host
     }
 
-    /// The server's port.
+    /// How the session is to be secured.
+    pub fn get_security(&self) -> Security {
+        self.security
+    }
+
+    /// The server's port; 0 where it is [not known](Self::any_port).
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -251,6 +372,7 @@ impl Config {
     pub(super) fn starttls(&self) -> StartTls {
         match self.security {
             Security::StartTls => StartTls::Required,
+            Security::Auto if self.hinted == Some(Mode::StartTls) => StartTls::Required,
             Security::Auto | Security::StartTlsIfOffered => StartTls::IfOffered,
             Security::Implicit | Security::None => StartTls::Never,
         }
@@ -265,10 +387,49 @@ impl Config {
     pub(super) fn opening(&self) -> Opening {
         match self.security {
             Security::Implicit => Opening::Tls,
+            Security::Auto if self.hinted == Some(Mode::Implicit) => Opening::Tls,
+            Security::Auto if self.hinted.is_some() => Opening::Clear,
             Security::Auto if self.port == 465 => Opening::Tls,
             Security::Auto if self.connector.is_some() => Opening::Listen,
             _ => Opening::Clear,
         }
+    }
+
+    /// Does TLS come first because that is the likelier guess, not because it must?
+    pub(crate) fn guesses_tls(&self) -> bool {
+        self.security == Security::Auto && self.opening() == Opening::Tls
+    }
+
+    /// Is TLS the first thing that is said to the server?
+    pub(crate) fn tls_first(&self) -> bool {
+        self.opening() == Opening::Tls
+    }
+
+    /// Is there somebody who begins TLS sessions?
+    pub(crate) fn has_tls(&self) -> bool {
+        self.connector.is_some()
+    }
+
+    /// Whether the server speaks LMTP.
+    pub(crate) fn is_lmtp(&self) -> bool {
+        self.client.lmtp
+    }
+
+    /// What an earlier session has found.
+    pub(crate) fn hinted(&self) -> Option<Mode> {
+        self.hinted.filter(|_| self.security == Security::Auto)
+    }
+
+    /// The same, where it has turned out that the server speaks first, and in clear.
+    pub(crate) fn clear_first(self) -> Self {
+        let required = self.hinted.is_some_and(|mode| mode != Mode::None);
+        self.security(if required { Security::StartTls } else { Security::StartTlsIfOffered })
+    }
+
+    /// The same at a port that was not known.
+    pub(crate) fn at_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
     }
 
     pub(super) fn server_name(&self) -> &str {
@@ -294,5 +455,24 @@ impl fmt::Debug for Config {
             .field("security", &self.security)
             .field("proxies", &self.proxies)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "platform"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_the_platforms_connector() {
+        let (one, other) = (Config::new("mx.example.org", 25), Config::new("mx.example.org", 25));
+        let _ = one.clone().on_platform();
+        // A machine without authorities has nothing to share.
+        let usable = tls::Settings::default().connector().check().is_ok();
+        assert_eq!((one.of_platform.get().is_some(), other.of_platform.get().is_some()), (usable, false));
+        let (first, second) = (one.clone().on_platform(), one.clone().on_platform());
+        assert!(
+            Arc::ptr_eq(&first.of_platform, &second.of_platform)
+                && !Arc::ptr_eq(&first.of_platform, &other.of_platform)
+        );
     }
 }

@@ -22,15 +22,16 @@ use alloc::vec::Vec;
 use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 
 pub use accepted::{Accepted, AcceptedError};
-pub use config::{Config, Security};
+pub use config::{Config, Local, Security};
 use config::{Opening, TokenSource};
 pub use route::Route;
 
 pub(crate) use stack::{Broken, Stack};
 
 use crate::body::LineEndings;
-use crate::client::{Body, Client, CommandId, Envelope, Event, TransactionId};
+use crate::client::{Body, Client, CommandId, Envelope, Event, Remembered, TransactionId};
 use crate::command::Command;
+use crate::dial::{Mode, Reached};
 use crate::error::Error;
 use crate::extension::Extensions;
 use crate::reply::Reply;
@@ -58,7 +59,11 @@ pub struct Wants<'a> {
 enum Top {
     /// Nobody has told the time yet.
     Begin,
-    Tunnel(Hop, Box<Tunnel>),
+    Tunnel {
+        since: Instant,
+        hop: Hop,
+        tunnel: Box<Tunnel>,
+    },
     /// A TLS handshake, since when; the proxy it is with, or the server.
     Handshake {
         since: Instant,
@@ -152,6 +157,12 @@ impl Connection {
         })
     }
 
+    /// The operation of becoming ready began earlier, with the first dial: [`Limits::operation`](crate::Limits) counts from
+    /// there. To be said before anything else.
+    pub fn began(&mut self, at: Instant) {
+        self.client.begin_operation(at);
+    }
+
     /// Does all that can be done with what was received, and with the time, stopping at the first event.
     ///
     /// # Errors
@@ -190,7 +201,7 @@ impl Connection {
         self.begin(now);
         self.note_end();
         match &mut self.top {
-            Top::Tunnel(_, tunnel) if !self.failed => {
+            Top::Tunnel { tunnel, .. } if !self.failed => {
                 tunnel.transmit(now, self.stack.said());
             }
             // What was received before a command was said cannot be its answer: it is looked at first.
@@ -251,6 +262,11 @@ impl Connection {
         self.client.quit()
     }
 
+    /// Takes back what was asked for and not begun; see [`Client::withdraw`].
+    pub(crate) fn withdraw(&mut self) -> bool {
+        self.client.withdraw()
+    }
+
     /// Answers [`Event::NeedsToken`]; see [`Client::fresh_token`].
     ///
     /// # Errors
@@ -286,6 +302,21 @@ impl Connection {
         self.client.extensions()
     }
 
+    /// The same, to be put right; see [`Client::extensions_mut`].
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.client.extensions_mut()
+    }
+
+    /// What is worth remembering of this server, while the session is ready; see [`Remembered`].
+    pub fn remembered(&self) -> Option<Remembered> {
+        self.client.remembered()
+    }
+
+    /// Whether commands left before the greeting was read; see [`Client::spoke_early`].
+    pub fn spoke_early(&self) -> bool {
+        self.client.spoke_early()
+    }
+
     /// The mechanism that authenticated the session.
     pub fn authenticated(&self) -> Option<&MechanismName> {
         self.client.authenticated()
@@ -302,6 +333,22 @@ impl Connection {
             (Some(_), true) => Security::StartTls,
             (Some(_), false) => Security::Implicit,
             (None, _) => Security::None,
+        }
+    }
+
+    /// How far it has come on its way to being ready, as the [dialer](crate::dial::Dialer::reached) wants to know it.
+    pub fn reached(&self) -> Reached {
+        let at_server = match &self.top {
+            Top::Handshake { hop, .. } => hop.is_none(),
+            Top::Begin | Top::Tunnel { .. } => false,
+            Top::Listen { .. } | Top::Smtp => true,
+        };
+        match (&self.facts, self.client.greeting()) {
+            _ if self.client.is_ready() => Reached::Ready(Mode::of(self)),
+            (Some(_), _) => Reached::Secured(self.client.commands()),
+            (None, Some(_)) => Reached::Greeted(self.client.commands()),
+            (None, None) if at_server => Reached::Server,
+            (None, None) => Reached::Connected,
         }
     }
 
@@ -330,6 +377,11 @@ impl Connection {
         self.client.set_grouping(grouping);
     }
 
+    /// `true` once the session has ended as it should: write what [`wants`](Self::wants) still holds, and close.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// How the session failed, once [`poll`](Self::poll) has said so.
     pub fn failure(&self) -> Option<&Error> {
         self.client.failure().filter(|_| self.failed)
@@ -339,7 +391,7 @@ impl Connection {
     pub fn phase(&self) -> Phase {
         match &self.top {
             Top::Begin | Top::Listen { .. } => phase::GREETING,
-            Top::Tunnel(_, tunnel) => tunnel.deadline().map_or(phase::CONNECT, |deadline| deadline.watching),
+            Top::Tunnel { tunnel, .. } => tunnel.deadline().map_or(phase::CONNECT, |deadline| deadline.watching),
             Top::Handshake { kind: Handshake::Silence, .. } if !self.stack.has_heard() => phase::GREETING,
             Top::Handshake { .. } => phase::TLS,
             Top::Smtp => self.client.phase(),

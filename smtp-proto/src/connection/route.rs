@@ -158,10 +158,15 @@ impl Config {
         Ok(route)
     }
 
-    /// After a proxy wanted credentials and closed the connection: the configuration whose route answers its challenge.
+    /// After an error that says what to do otherwise: the configuration that does it, on a new connection.
     ///
-    /// `None` where the error is another, or the proxy was answered before.
+    /// A proxy wanted credentials and closed the connection: its challenge is answered. Or the server spoke in clear where
+    /// [`Auto`](super::Security::Auto) had begun with TLS: it is listened to first. `None` where the error is another, or
+    /// that was done before, so a loop around it comes to an end.
     pub fn answering(&self, error: &Error) -> Option<Self> {
+        if let crate::Cause::Tls(crate::tls::Error::NotTls(b'2'..=b'5')) = &error.cause {
+            return (error.hop.is_none() && self.guesses_tls()).then(|| self.clone().clear_first());
+        }
         let crate::Cause::Tunnel(tunnel) = &error.cause else { return None };
         let (challenge, hop) = (tunnel.challenge()?, tunnel.hop()?);
         let mut next = self.clone();
@@ -171,6 +176,11 @@ impl Config {
         }
         options.challenge = Some(challenge.clone());
         Some(next)
+    }
+
+    /// The server, as the last proxy is asked for it.
+    pub(crate) fn asked_for(&self) -> Result<Host, Misuse> {
+        self.target().map(|target| target.host)
     }
 
     /// What the proxy at this place is asked for.
@@ -233,5 +243,22 @@ mod tests {
             "mx.example.org"
         );
         assert!(matches!(direct.proxy_from(Some("nonsense://a"), None), Err(Misuse::Proxy { .. })));
+    }
+
+    #[test]
+    fn an_answer_in_clear_where_tls_was_a_guess_is_answered_once() {
+        use crate::{Cause, Security, phase, tls};
+        let not_tls = |octet, hop| Error { phase: phase::TLS, hop, cause: Cause::Tls(tls::Error::NotTls(octet)) };
+        let auto = Config::new("mx.example.org", 465);
+        let next = auto.answering(&not_tls(b'2', None)).expect("another way");
+        assert_eq!((next.port(), next.get_security()), (465, Security::StartTlsIfOffered));
+        assert!(next.answering(&not_tls(b'2', None)).is_none(), "once");
+        assert!(auto.answering(&not_tls(b'H', None)).is_none(), "a web server");
+        assert!(auto.answering(&not_tls(b'2', Some(Hop::named(1, "p")))).is_none(), "a proxy's answer");
+        assert!(auto.clone().security(Security::Implicit).answering(&not_tls(b'2', None)).is_none(), "no guess");
+        // What was secured before stays so.
+        let hinted = Config::any_port("mx.example.org").hint(&"192.0.2.1:2465/implicit".parse().unwrap());
+        let next = hinted.answering(&not_tls(b'5', None)).expect("another way");
+        assert_eq!((next.port(), next.get_security()), (2465, Security::StartTls));
     }
 }
