@@ -9,6 +9,7 @@ pub mod body;
 pub mod client;
 pub mod command;
 pub mod connection;
+pub mod dial;
 mod dialogue;
 mod error;
 pub mod extension;
@@ -18,6 +19,8 @@ pub mod phase;
 pub mod reply;
 pub mod sasl;
 pub mod server;
+pub mod session;
+mod text;
 pub mod tls;
 
 pub use connection::{Accepted, AcceptedError, Config, Connection, Route, Security, Wants};

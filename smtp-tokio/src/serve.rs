@@ -31,20 +31,20 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use smtp_proto::server::Event;
-use smtp_proto::{Accepted, AcceptedError, Instant, Wants};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use smtp_proto::session::{Link, Polled};
+use smtp_proto::{Accepted, AcceptedError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// How long a peer may take to hear the last words.
-const FAREWELL: Duration = Duration::from_secs(1);
+use crate::stream::{Clock, exchange};
 
 /// Why a session ended badly.
 #[derive(Debug)]
@@ -94,30 +94,18 @@ impl Stopping {
 ///
 /// Where an event is a question, it is answered through [`connection`](Self::connection) before the next call; the session
 /// stands still until then.
+#[derive(Debug)]
 pub struct Served<S = TcpStream> {
-    connection: Accepted,
+    link: Link<Accepted, io::Error>,
     stream: S,
-    epoch: tokio::time::Instant,
+    clock: Clock,
     stopping: Stopping,
-    /// Written and not flushed: streams that buffer keep it back otherwise.
-    unflushed: bool,
-    failed: Option<io::Error>,
-}
-
-/// What happened first.
-enum Did {
-    Read(io::Result<usize>),
-    Wrote(io::Result<usize>),
-    Flushed(io::Result<()>),
-    Stopped,
-    Nothing,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
     /// A session over a stream that was accepted.
     pub fn new(connection: Accepted, stream: S) -> Self {
-        let epoch = tokio::time::Instant::now();
-        Self { connection, stream, epoch, stopping: Stopping::never(), unflushed: false, failed: None }
+        Self { link: Link::new(connection), stream, clock: Clock::start(), stopping: Stopping::never() }
     }
 
     /// Ends with 421 at the next boundary between replies, once the server is being stopped.
@@ -129,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
 
     /// The session itself: its questions, and what is known of the client.
     pub fn connection(&mut self) -> &mut Accepted {
-        &mut self.connection
+        self.link.end_mut()
     }
 
     /// The stream that the session runs on.
@@ -146,111 +134,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
     /// [`Error`]; the stream is closed then, too.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
-            let now = self.now();
-            match self.connection.poll(now) {
-                Ok(Some(event)) => return Ok(Some(event)),
-                Ok(None) if self.connection.is_over() => {
-                    self.part().await;
-                    return Ok(None);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.part().await;
-                    return Err(Error { error, source: self.failed.take() });
-                }
+            let now = self.clock.now();
+            match self.link.poll(now) {
+                Polled::Event(event) => return Ok(Some(event)),
+                Polled::Over(Ok(())) => return Ok(None),
+                Polled::Over(Err(error)) => return Err(Error { error, source: self.link.take_failure() }),
+                Polled::Wait => {}
             }
-            match self.turn(now).await {
-                Did::Read(Ok(n)) => self.connection.received(n),
-                Did::Read(Err(error)) => {
-                    self.failed.get_or_insert(error);
-                    self.connection.received(0);
-                }
-                Did::Wrote(Ok(n)) => {
-                    self.connection.sent(n);
-                    self.unflushed = true;
-                }
-                Did::Flushed(Ok(())) => self.unflushed = false,
-                Did::Wrote(Err(error)) | Did::Flushed(Err(error)) => {
-                    self.failed.get_or_insert(error);
-                    self.unflushed = false;
-                    self.connection.write_failed();
-                }
-                Did::Stopped => {
+            let first = {
+                let mut turn = self.link.turn(now);
+                let (stream, deadline, mut stopped) = (&mut self.stream, turn.deadline, pin!(self.stopping.wait()));
+                let first = poll_fn(|cx| match stopped.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => exchange(cx, stream, &mut turn).map(Some),
+                });
+                self.clock.until(deadline, first).await
+            };
+            match first {
+                Some(Some(did)) => self.link.did(did),
+                Some(None) => {
                     self.stopping = Stopping::never();
-                    self.connection.shut_down();
+                    self.link.end_mut().shut_down();
                 }
-                Did::Nothing => {}
+                None => {}
             }
         }
     }
-
-    fn now(&self) -> Instant {
-        Instant::from_epoch(self.epoch.elapsed())
-    }
-
-    /// Waits for the stream, the deadline and the stop at once, and takes the first.
-    async fn turn(&mut self, now: Instant) -> Did {
-        let Wants { read, write, deadline, .. } = self.connection.wants(now);
-        let stream = &mut self.stream;
-        let flush = self.unflushed && write.is_empty();
-        let epoch = self.epoch;
-        let mut stopped = pin!(self.stopping.wait());
-        let at = deadline.map(|deadline| epoch + deadline.at.since_epoch());
-        let first = poll_fn(|cx| {
-            if let Poll::Ready(()) = stopped.as_mut().poll(cx) {
-                return Poll::Ready(Did::Stopped);
-            }
-            exchange(cx, stream, read, write, flush)
-        });
-        match at {
-            None => first.await,
-            Some(at) => tokio::time::timeout_at(at, first).await.unwrap_or(Did::Nothing),
-        }
-    }
-
-    /// Says what is left to say, and closes, without waiting long for anybody.
-    async fn part(&mut self) {
-        let now = self.now();
-        let write = self.connection.wants(now).write;
-        let stream = &mut self.stream;
-        let goodbye = async move {
-            stream.write_all(write).await?;
-            stream.shutdown().await?;
-            // Closed with octets unread, a socket resets, and the last reply may be lost to who is still writing.
-            let mut rest = [0; 4096];
-            while stream.read(&mut rest).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // Whether it arrives makes no difference to anybody here.
-        let _ = tokio::time::timeout(FAREWELL, goodbye).await;
-    }
-}
-
-fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
-    cx: &mut Context<'_>,
-    stream: &mut S,
-    read: &mut [u8],
-    write: &[u8],
-    flush: bool,
-) -> Poll<Did> {
-    if !write.is_empty() {
-        if let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(cx, write) {
-            let wrote = wrote.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) });
-            return Poll::Ready(Did::Wrote(wrote));
-        }
-    }
-    if flush {
-        if let Poll::Ready(flushed) = Pin::new(&mut *stream).poll_flush(cx) {
-            return Poll::Ready(Did::Flushed(flushed));
-        }
-    }
-    if !read.is_empty() {
-        let mut buffer = ReadBuf::new(read);
-        if let Poll::Ready(result) = Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-            return Poll::Ready(Did::Read(result.map(|()| buffer.filled().len())));
-        }
-    }
-    Poll::Pending
 }
 
 /// Accepts connections and runs a session for each, at most `most` at a time; whoever comes then waits to be accepted.
@@ -311,7 +220,7 @@ async fn accept(
 mod tests {
     use super::*;
     use smtp_proto::server::Config;
-    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::sync::oneshot;
 
     fn run(future: impl Future<Output = ()>) {

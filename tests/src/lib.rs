@@ -4,7 +4,9 @@
 
 pub mod dialogue;
 pub mod fuzz;
+pub mod fuzz_dial;
 pub mod laws;
+pub mod network;
 pub mod script;
 pub mod tls;
 pub mod transparent;

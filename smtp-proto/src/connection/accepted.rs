@@ -193,7 +193,7 @@ impl Accepted {
             Some(since) => Some(Deadline { at: since.after(HANDSHAKE), watching: phase::TLS }),
             None => self.server.deadline(),
         };
-        let (read, write) = self.stack.wire();
+        let (read, write) = self.stack.wire(false);
         Wants { read, write, deadline }
     }
 

@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 /// What can be offered beyond the default.
-const OPTIONAL: [&str; 3] = ["BINARYMIME", "DSN", "REQUIRETLS"];
+const OPTIONAL: [&str; 4] = ["BINARYMIME", "DSN", "PIPECONNECT", "REQUIRETLS"];
 
 impl Config {
     /// The defaults, for a server of this name: a domain or an address literal.
@@ -143,14 +143,15 @@ impl Config {
     }
 
     /// Offers one more extension, and takes its parameters: `BINARYMIME` (RFC 3030), `DSN` (RFC 3461), `REQUIRETLS`
-    /// (RFC 8689; offered under TLS only). What they promise is the owner's to keep.
+    /// (RFC 8689; offered under TLS only), `PIPECONNECT` (Exim: commands may come before the greeting; they wait for it here). What
+    /// they promise is the owner's to keep.
     ///
     /// # Errors
     ///
     /// [`Misuse::NotOffered`] for any other keyword.
     pub fn with(mut self, keyword: &str) -> Result<Self, Misuse> {
         let known = OPTIONAL.into_iter().find(|known| known.eq_ignore_ascii_case(keyword));
-        self.with.push(known.ok_or(Misuse::NotOffered { extension: "BINARYMIME, DSN or REQUIRETLS" })?);
+        self.with.push(known.ok_or(Misuse::NotOffered { extension: "BINARYMIME, DSN, PIPECONNECT or REQUIRETLS" })?);
         Ok(self)
     }
 
@@ -194,8 +195,9 @@ impl Config {
 
     /// The text of the answer to EHLO or LHLO; `client` is what it called itself, checked.
     pub(super) fn offer(&self, client: &str, secured: bool) -> String {
-        const ORDER: [&str; 11] = [
+        const ORDER: [&str; 12] = [
             "PIPELINING",
+            "PIPECONNECT",
             "SIZE",
             "8BITMIME",
             "SMTPUTF8",
