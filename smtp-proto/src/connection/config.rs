@@ -1,6 +1,6 @@
 //! Whom to connect to, and how: what a caller sets once and may use for many connections.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;

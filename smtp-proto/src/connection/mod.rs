@@ -262,6 +262,11 @@ impl Connection {
         self.client.quit()
     }
 
+    /// Takes back what was asked for and not begun; see [`Client::withdraw`].
+    pub(crate) fn withdraw(&mut self) -> bool {
+        self.client.withdraw()
+    }
+
     /// Answers [`Event::NeedsToken`]; see [`Client::fresh_token`].
     ///
     /// # Errors
