@@ -56,14 +56,14 @@ impl Envelope {
     /// What the message is made of. Where it is more than lines of ASCII the server must offer what that takes.
     #[must_use]
     pub fn body(mut self, kind: BodyKind) -> Self {
-        self.body = kind;
+        self.declared.body = kind;
         self
     }
 
     /// The message's header section is internationalized (SMTPUTF8, RFC 6531). Addresses that are so ask for it by themselves.
     #[must_use]
     pub fn smtputf8(mut self) -> Self {
-        self.smtputf8 = true;
+        self.declared.smtputf8 = true;
         self
     }
 
@@ -130,7 +130,7 @@ impl Envelope {
     /// Who is refused then has an [outcome](super::Outcome) of his own.
     #[must_use]
     pub fn prdr(mut self) -> Self {
-        self.prdr = true;
+        self.declared.prdr = true;
         self.with("PRDR", "PRDR", None)
     }
 
@@ -139,7 +139,7 @@ impl Envelope {
     /// offers BURL without CHUNKING takes one URL, with [`Body::end_with_url`](super::Body::end_with_url), and nothing else.
     #[must_use]
     pub fn burl(mut self) -> Self {
-        self.urls = true;
+        self.declared.urls = true;
         self
     }
 
@@ -223,7 +223,7 @@ impl Envelope {
     }
 
     fn with(mut self, extension: &'static str, keyword: &str, value: Option<&str>) -> Self {
-        put(&mut self.parameters, extension, Parameter::known(keyword, value));
+        put(&mut self.declared.parameters, extension, Parameter::known(keyword, value));
         self
     }
 
@@ -272,7 +272,7 @@ mod tests {
     fn said(envelope: &Envelope) -> String {
         let mut wire = Vec::new();
         let recipients = envelope.recipients.iter().flat_map(|one| &one.parameters);
-        for (_, parameter) in envelope.parameters.iter().chain(recipients) {
+        for (_, parameter) in envelope.declared.parameters.iter().chain(recipients) {
             parameter.encode(&mut wire);
         }
         String::from_utf8(wire).unwrap()

@@ -19,6 +19,7 @@ mod extended;
 mod framing;
 mod hear;
 mod machine;
+mod parts;
 mod remembered;
 mod report;
 mod require;
@@ -157,6 +158,8 @@ pub struct Client {
     farewell: bool,
     /// Where chunks are gathered, while no message does so.
     room: Vec<u8>,
+    /// MAIL commands so far: the server may count them.
+    mails: u64,
     /// Messages put out as a whole, and the latest of them.
     ended: (u64, Option<TransactionId>),
     last: Option<Reply>,
@@ -205,6 +208,7 @@ impl Client {
             must_reset: false,
             farewell: false,
             room: Vec::new(),
+            mails: 0,
             ended: (0, None),
             last: None,
             failure: None,
@@ -285,6 +289,13 @@ impl Client {
     /// Commands so far.
     pub fn commands(&self) -> u64 {
         self.dialogue.commands()
+    }
+
+    /// How many more messages the server takes on this connection, those that wait not counted; `None` where it states no limit
+    /// (MAILMAX of LIMITS, RFC 9422).
+    pub fn mails_left(&self) -> Option<u64> {
+        let waiting = self.work.range(self.said..).filter(|work| work.is_unsaid_mail()).count() as u64;
+        self.extensions.limit("MAILMAX").map(|limit| limit.saturating_sub(self.mails + waiting))
     }
 
     /// How eagerly commands are grouped with this server: what was asked for, as far as it offers what that takes and has

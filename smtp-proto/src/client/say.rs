@@ -128,6 +128,7 @@ impl Client {
                     transaction.flights_before = if begins { flights } else { flights.saturating_sub(1) };
                 }
                 transaction.behind_others = behind_others;
+                self.mails += 1;
                 transaction.begin(grouping, &self.extensions, &mut self.room);
                 transaction.encode_mail(&self.extensions, output);
                 (Owed::Mail(id), phase::MAIL, limits.mail, Next::Rcpt(0))

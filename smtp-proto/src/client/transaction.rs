@@ -21,7 +21,7 @@ use super::report::{Outcome, Report};
 use super::urls::ContentUrl;
 use crate::body::LineEndings;
 use crate::extension::Extensions;
-use crate::{Grouping, text};
+use crate::{Grouping, Misuse, text};
 
 /// What is to be said next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,7 +162,7 @@ impl Transaction {
 
     /// Parts of the message are fetched by the server.
     pub(super) fn has_urls(&self) -> bool {
-        self.envelope.urls
+        self.envelope.declared.urls
     }
 
     fn is_binary(&self) -> bool {
@@ -180,9 +180,14 @@ impl Transaction {
             return None;
         }
         let misuse = self.envelope.check(offered, self.endings).err()?;
+        Some(self.refuse(misuse, flights))
+    }
+
+    /// The message is not sent, for this reason.
+    pub(super) fn refuse(&mut self, misuse: Misuse, flights: u64) -> Report {
         let report = self.report(Outcome::NotSent, None, None, flights);
         self.say_no_more();
-        Some(Report { misuse: Some(misuse), ..report })
+        Report { misuse: Some(misuse), ..report }
     }
 
     /// What comes behind the last RCPT.
@@ -197,7 +202,7 @@ impl Transaction {
     }
 
     pub(super) fn needed(&self) -> usize {
-        self.envelope.require.of(self.envelope.recipients.len())
+        self.envelope.declared.require.of(self.envelope.recipients.len())
     }
 
     /// Something of the message must be put out before the caller is asked for more.
@@ -242,18 +247,18 @@ impl Transaction {
         output.extend_from_slice(b"MAIL FROM:<");
         output.extend_from_slice(self.envelope.reverse_path.as_str().as_bytes());
         output.push(b'>');
-        if let Some(size) = self.envelope.size.filter(|_| extensions.offers("SIZE")) {
+        if let Some(size) = self.envelope.declared.size.filter(|_| extensions.offers("SIZE")) {
             text::put(output, format_args!(" SIZE={size}"));
         }
         if self.is_binary() {
             output.extend_from_slice(b" BODY=BINARYMIME");
-        } else if self.envelope.body == BodyKind::EightBitMime {
+        } else if self.envelope.declared.body == BodyKind::EightBitMime {
             output.extend_from_slice(b" BODY=8BITMIME");
         }
         if self.envelope.is_international() {
             output.extend_from_slice(b" SMTPUTF8");
         }
-        for (_, parameter) in &self.envelope.parameters {
+        for (_, parameter) in &self.envelope.declared.parameters {
             parameter.encode(output);
         }
         output.extend_from_slice(b"\r\n");

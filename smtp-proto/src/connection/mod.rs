@@ -335,6 +335,12 @@ impl Connection {
         self.stack.outgoing.handed_over()
     }
 
+    /// How many more messages the server takes on this connection; see [`Client::mails_left`]. Beyond that a further one is
+    /// [`Misuse::TooManyMessages`], and nothing is lost: connect again for it.
+    pub fn mails_left(&self) -> Option<u64> {
+        self.client.mails_left()
+    }
+
     /// How eagerly commands are grouped with this server; see [`Client::grouping`].
     pub fn grouping(&self) -> Grouping {
         self.client.grouping()
