@@ -20,7 +20,9 @@ mod framing;
 mod hear;
 mod machine;
 mod parts;
+mod recording;
 mod remembered;
+mod replay;
 mod report;
 mod require;
 mod say;
@@ -32,6 +34,7 @@ mod work;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -42,7 +45,9 @@ pub use config::{Config, Entropy, StartTls};
 pub use envelope::Envelope;
 pub use event::{CommandId, Event, TransactionId};
 pub use extended::{BodyKind, DeliverBy, Notify, Ret};
+pub use recording::{Entry, NotARecording, Recording, Said};
 pub use remembered::Remembered;
+pub use replay::{Deviation, Replayed, replay};
 pub use report::{Outcome, Recipient, Report};
 pub use require::Require;
 pub use transcript::{Line, Transcript};
@@ -163,6 +168,8 @@ pub struct Client {
     /// Messages put out as a whole, and the latest of them.
     ended: (u64, Option<TransactionId>),
     last: Option<Reply>,
+    /// What was said, line by line, where it is compared with a recording.
+    tap: Option<Vec<String>>,
     failure: Option<Box<Error>>,
 }
 
@@ -211,6 +218,7 @@ impl Client {
             mails: 0,
             ended: (0, None),
             last: None,
+            tap: None,
             failure: None,
         })
     }
