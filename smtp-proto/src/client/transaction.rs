@@ -193,7 +193,9 @@ impl Transaction {
     /// What comes behind the last RCPT.
     pub(super) fn behind_recipients(&self) -> Next {
         let all_known = self.answered == self.envelope.recipients.len();
-        let waits = self.needed() > 1 || (self.framing.is_chunked() && self.grouping < Grouping::Flights);
+        // In LMTP a last chunk has as many replies as there are accepted recipients, be it none (RFC 2033 section 4.3).
+        let waits =
+            self.needed() > 1 || (self.framing.is_chunked() && (self.grouping < Grouping::Flights || self.lmtp));
         match () {
             () if waits && !all_known => Next::Verdict,
             () if self.framing.is_chunked() => Next::Body,
