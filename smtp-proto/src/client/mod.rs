@@ -265,6 +265,12 @@ impl Client {
             && self.reader.is_idle()
     }
 
+    /// The replies that are due, in order, by the phase of what they answer: what makes a session not
+    /// [clean](Self::is_clean), beside what waits to be said.
+    pub fn outstanding(&self) -> impl ExactSizeIterator<Item = Phase> {
+        self.dialogue.phases()
+    }
+
     /// The server's greeting, once it was read.
     pub fn greeting(&self) -> Option<&Reply> {
         self.greeting.as_ref()

@@ -372,6 +372,11 @@ impl Connection {
         }
     }
 
+    /// The replies that are due, in order, by the phase of what they answer; see [`Client::outstanding`].
+    pub fn outstanding(&self) -> impl ExactSizeIterator<Item = Phase> {
+        self.client.outstanding()
+    }
+
     /// `true` where the session is ready and nothing is under way, asked for or unread: it can be used for another message.
     pub fn is_clean(&self) -> bool {
         !self.failed
