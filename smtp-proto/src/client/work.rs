@@ -28,7 +28,7 @@ impl Work {
 }
 
 impl Client {
-    /// Queues a message; its [`Body`] is asked for with [`body`](Self::body) when its turn has come.
+    /// Queues a message; its [`Body`](super::Body) is asked for with [`body`](Self::body) when its turn has come.
     ///
     /// # Errors
     ///
