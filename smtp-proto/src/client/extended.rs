@@ -185,7 +185,7 @@ impl Envelope {
         if !(1..=999_999_999).contains(&seconds) {
             return Err(Misuse::Malformed { what: "HOLDFOR" });
         }
-        Ok(self.with("FUTURERELEASE", "HOLDFOR", Some(&format!("{seconds}"))))
+        Ok(self.without_parameter("HOLDUNTIL").with("FUTURERELEASE", "HOLDFOR", Some(&format!("{seconds}"))))
     }
 
     /// The server is to keep the message until then, such as `"2030-01-01T00:00:00Z"` (FUTURERELEASE, RFC 4865).
@@ -195,7 +195,7 @@ impl Envelope {
     /// [`Misuse`] where that is no date and time as RFC 3339 writes it.
     pub fn hold_until(self, moment: &str) -> Result<Self, Misuse> {
         check_moment("HOLDUNTIL", moment)?;
-        Ok(self.with("FUTURERELEASE", "HOLDUNTIL", Some(moment)))
+        Ok(self.without_parameter("HOLDFOR").with("FUTURERELEASE", "HOLDUNTIL", Some(moment)))
     }
 
     /// One recipient, counted from 0, must have been the same person since then (RRVS, RFC 7293).
@@ -224,6 +224,12 @@ impl Envelope {
 
     fn with(mut self, extension: &'static str, keyword: &str, value: Option<&str>) -> Self {
         put(&mut self.declared.parameters, extension, Parameter::known(keyword, value));
+        self
+    }
+
+    /// Takes back what cannot stand beside another (RFC 4865 allows one of the two).
+    fn without_parameter(mut self, keyword: &str) -> Self {
+        self.declared.parameters.retain(|(by, one)| by.is_none() || one.keyword() != keyword);
         self
     }
 
@@ -281,7 +287,7 @@ mod tests {
     #[test]
     fn parameters_are_written_as_their_rfcs_say() {
         let both = Notify { success: true, delay: true, ..Notify::default() };
-        let cases: [(Result<Envelope, Misuse>, &str); 16] = [
+        let cases: [(Result<Envelope, Misuse>, &str); 18] = [
             (Ok(envelope().ret(Ret::Full).ret(Ret::Headers)), " RET=HDRS"),
             (envelope().envid("one+two=3"), " ENVID=one+2Btwo+3D3"),
             (Ok(envelope().notify(1, both)), " NOTIFY=SUCCESS,DELAY"),
@@ -294,6 +300,11 @@ mod tests {
             (envelope().mt_priority(-9), " MT-PRIORITY=-9"),
             (envelope().hold_for(86400), " HOLDFOR=86400"),
             (envelope().hold_until("2030-01-01T00:00:00Z"), " HOLDUNTIL=2030-01-01T00:00:00Z"),
+            (
+                envelope().hold_for(86400).and_then(|one| one.hold_until("2030-01-01T00:00:00Z")),
+                " HOLDUNTIL=2030-01-01T00:00:00Z",
+            ),
+            (envelope().hold_until("2030-01-01T00:00:00Z").and_then(|one| one.hold_for(7)), " HOLDFOR=7"),
             (envelope().rrvs(0, "2014-04-03T23:01:00.5+02:00"), " RRVS=2014-04-03T23:01:00.5+02:00"),
             (envelope().auth(Some("e+mc2@example.com")), " AUTH=e+2Bmc2@example.com"),
             (envelope().auth(None), " AUTH=<>"),
