@@ -26,6 +26,7 @@ mod replay;
 mod report;
 mod require;
 mod say;
+mod stage;
 mod transaction;
 mod transcript;
 mod urls;
@@ -63,60 +64,9 @@ use crate::{Misuse, phase};
 
 use auth::Exchange;
 use early::Early;
+use stage::{Owed, Stage};
 use transaction::{Next, Transaction};
 use work::Work;
-
-/// Where the session stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
-    /// Nobody has told the time yet.
-    Begin,
-    Greeting,
-    Ehlo,
-    Helo,
-    StartTls,
-    /// 220 was said to STARTTLS: what comes now is TLS, and not for this machine.
-    Securing,
-    Auth,
-    Ready,
-    Closed,
-}
-
-/// What a reply answers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Owed {
-    Greeting,
-    Ehlo,
-    Helo,
-    StartTls,
-    Auth,
-    Rset,
-    Mail(TransactionId),
-    Rcpt(TransactionId, usize),
-    Data(TransactionId),
-    /// A chunk that is not the last.
-    Chunk(TransactionId),
-    /// BDAT LAST.
-    Last(TransactionId),
-    /// The final dot.
-    Message(TransactionId),
-    LoneDot(TransactionId),
-    Command(CommandId),
-    /// XCLIENT: where it is granted, the session begins again.
-    XClient(CommandId),
-    Quit,
-}
-
-impl Owed {
-    /// The transaction that the reply belongs to.
-    fn transaction(self) -> Option<TransactionId> {
-        match self {
-            Self::Mail(id) | Self::Rcpt(id, _) | Self::Data(id) | Self::Chunk(id) => Some(id),
-            Self::Last(id) | Self::Message(id) | Self::LoneDot(id) => Some(id),
-            _ => None,
-        }
-    }
-}
 
 /// The client of one session. See the [module](self).
 ///
