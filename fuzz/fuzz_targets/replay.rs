@@ -1,5 +1,5 @@
-//! See `tests::replay`.
+//! See `tests::fuzz_replay`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::replay::replay(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz_replay::replay(input));

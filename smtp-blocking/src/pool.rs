@@ -46,20 +46,19 @@ impl ManageConnection for Manager {
         match smtp.fitness(&self.reuse) {
             Fitness::Fit => Ok(()),
             Fitness::Doubtful => smtp.noop(),
-            Fitness::Worn | Fitness::Over => Err(crate::Error::Unfinished),
-        }
-    }
-
-    fn has_broken(&self, smtp: &mut Smtp) -> bool {
-        match smtp.fitness(&self.reuse) {
-            Fitness::Fit | Fitness::Doubtful => false,
             Fitness::Worn => {
                 // Nobody waits for the answer.
                 smtp.leave();
-                true
+                Err(crate::Error::Unfinished)
             }
-            Fitness::Over => true,
+            Fitness::Over => Err(crate::Error::Unfinished),
         }
+    }
+
+    /// Says no, always: a connection that is dropped when it comes back wakes nobody who waits for one, while one that is
+    /// dropped when it is lent is replaced at once.
+    fn has_broken(&self, _: &mut Smtp) -> bool {
+        false
     }
 }
 

@@ -55,6 +55,25 @@ impl Pollable<TcpStream> {
     }
 }
 
+/// Ends a session from another thread, whatever it is waiting for. See [`Smtp::shutdown_handle`](crate::Smtp::shutdown_handle).
+#[derive(Debug)]
+pub struct Shutdown(TcpStream);
+
+impl Shutdown {
+    pub(crate) fn of(stream: &Pollable<TcpStream>) -> io::Result<Self> {
+        Ok(Self(stream.0.try_clone()?))
+    }
+
+    /// Closes the connection, in both directions and at once: a call that waits for it returns with an error.
+    ///
+    /// # Errors
+    ///
+    /// The connection is closed already.
+    pub fn shut_down(&self) -> io::Result<()> {
+        self.0.shutdown(std::net::Shutdown::Both)
+    }
+}
+
 impl<S> Pollable<S> {
     /// Takes a stream that was set to non-blocking by the caller.
     pub fn new(stream: S) -> Self {

@@ -28,7 +28,7 @@ use std::io;
 use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{Fitness, Message, Reuse, Session};
+use smtp_proto::session::{Fitness, Progress, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -66,8 +66,8 @@ pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
 
 /// One session with a server.
 ///
-/// A future of it may be dropped at any time. A session left in the middle of something is not used again: the next
-/// operation says [`Error::Unfinished`].
+/// A future of it may be dropped at any time. What it had begun goes on while the next operation runs, which never hears
+/// what was meant for the one before; a message left in its middle makes the next operation say [`Error::Unfinished`].
 #[derive(Debug)]
 pub struct Smtp<S = TcpStream> {
     session: Session<io::Error>,
@@ -108,8 +108,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         self.run(&mut task).await
     }
 
-    /// Sends one message, read from `message` as it goes: memory does not depend on its size. Who wants to know how far it
-    /// is gives a [`Message`].
+    /// Sends one message, read from `message` as it goes: memory does not depend on its size. How far it is is told by
+    /// [`watch`](Self::watch).
     ///
     /// What became of each recipient is in the report, also where the session broke down on the way; a report is no
     /// promise that all were accepted.
@@ -118,11 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub async fn send<R: AsyncRead + Unpin>(
-        &mut self,
-        envelope: &Envelope,
-        message: impl Into<Message<R>>,
-    ) -> Result<Report, Error> {
+    pub async fn send(&mut self, envelope: &Envelope, message: impl AsyncRead + Unpin) -> Result<Report, Error> {
         let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
         self.run(&mut task).await?
     }
@@ -137,9 +133,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
     /// [`Error::Unfinished`]: nothing was sent.
-    pub async fn send_all<M: Into<Message<R>>, R: AsyncRead + Unpin>(
+    pub async fn send_all<R: AsyncRead + Unpin>(
         &mut self,
-        messages: impl IntoIterator<Item = (Envelope, M)>,
+        messages: impl IntoIterator<Item = (Envelope, R)>,
         mut told: impl FnMut(Result<Report, Error>),
     ) -> Result<(), Error> {
         let mut task = self.session.send_all(self.clock.now(), messages)?;
@@ -188,6 +184,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     pub fn leave(&mut self) {
         self.session.leave(self.clock.now());
         self.catch_up();
+    }
+
+    /// Tells `watcher` how far a message is, whenever some of it was taken.
+    pub fn watch(&mut self, watcher: impl FnMut(Progress) + Send + Sync + 'static) {
+        self.session.watch(watcher);
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.

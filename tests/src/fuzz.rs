@@ -26,7 +26,7 @@ use crate::wire::{Break, Wire};
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, and its body.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("reply", reply),
     ("ehlo", ehlo),
     ("client", client),
@@ -37,7 +37,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("sasl", sasl),
     ("body", body),
     ("command", command),
-    ("replay", crate::replay::replay),
+    ("dial", crate::fuzz_dial::dial),
+    ("replay", crate::fuzz_replay::replay),
 ];
 
 /// What the owner does, an octet a decision; nothing but zeroes once it is used up.

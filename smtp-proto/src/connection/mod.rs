@@ -31,6 +31,7 @@ pub(crate) use stack::{Broken, Stack};
 use crate::body::LineEndings;
 use crate::client::{Body, Client, CommandId, Envelope, Event, Remembered, TransactionId};
 use crate::command::Command;
+use crate::dial::{Mode, Reached};
 use crate::error::Error;
 use crate::extension::Extensions;
 use crate::reply::Reply;
@@ -58,7 +59,11 @@ pub struct Wants<'a> {
 enum Top {
     /// Nobody has told the time yet.
     Begin,
-    Tunnel(Hop, Box<Tunnel>),
+    Tunnel {
+        since: Instant,
+        hop: Hop,
+        tunnel: Box<Tunnel>,
+    },
     /// A TLS handshake, since when; the proxy it is with, or the server.
     Handshake {
         since: Instant,
@@ -152,6 +157,12 @@ impl Connection {
         })
     }
 
+    /// The operation of becoming ready began earlier, with the first dial: [`Limits::operation`](crate::Limits) counts from
+    /// there. To be said before anything else.
+    pub fn began(&mut self, at: Instant) {
+        self.client.begin_operation(at);
+    }
+
     /// Does all that can be done with what was received, and with the time, stopping at the first event.
     ///
     /// # Errors
@@ -190,7 +201,7 @@ impl Connection {
         self.begin(now);
         self.note_end();
         match &mut self.top {
-            Top::Tunnel(_, tunnel) if !self.failed => {
+            Top::Tunnel { tunnel, .. } if !self.failed => {
                 tunnel.transmit(now, self.stack.said());
             }
             // What was received before a command was said cannot be its answer: it is looked at first.
@@ -249,6 +260,11 @@ impl Connection {
     /// [`Misuse`]; nothing has changed.
     pub fn quit(&mut self) -> Result<(), Misuse> {
         self.client.quit()
+    }
+
+    /// Takes back what was asked for and not begun; see [`Client::withdraw`].
+    pub(crate) fn withdraw(&mut self) -> bool {
+        self.client.withdraw()
     }
 
     /// Answers [`Event::NeedsToken`]; see [`Client::fresh_token`].
@@ -320,6 +336,22 @@ impl Connection {
         }
     }
 
+    /// How far it has come on its way to being ready, as the [dialer](crate::dial::Dialer::reached) wants to know it.
+    pub fn reached(&self) -> Reached {
+        let at_server = match &self.top {
+            Top::Handshake { hop, .. } => hop.is_none(),
+            Top::Begin | Top::Tunnel { .. } => false,
+            Top::Listen { .. } | Top::Smtp => true,
+        };
+        match (&self.facts, self.client.greeting()) {
+            _ if self.client.is_ready() => Reached::Ready(Mode::of(self)),
+            (Some(_), _) => Reached::Secured(self.client.commands()),
+            (None, Some(_)) => Reached::Greeted(self.client.commands()),
+            (None, None) if at_server => Reached::Server,
+            (None, None) => Reached::Connected,
+        }
+    }
+
     /// Flights so far: times the client spoke after it had to listen, from EHLO on.
     pub fn flights(&self) -> u64 {
         self.client.flights()
@@ -365,7 +397,7 @@ impl Connection {
     pub fn phase(&self) -> Phase {
         match &self.top {
             Top::Begin | Top::Listen { .. } => phase::GREETING,
-            Top::Tunnel(_, tunnel) => tunnel.deadline().map_or(phase::CONNECT, |deadline| deadline.watching),
+            Top::Tunnel { tunnel, .. } => tunnel.deadline().map_or(phase::CONNECT, |deadline| deadline.watching),
             Top::Handshake { kind: Handshake::Silence, .. } if !self.stack.has_heard() => phase::GREETING,
             Top::Handshake { .. } => phase::TLS,
             Top::Smtp => self.client.phase(),

@@ -4,8 +4,9 @@
 //! late, and what was said before the end is heard.
 
 use alloc::format;
+use core::time::Duration;
 
-use proxy_proto::{Deadline, Hop, Instant, Machine};
+use proxy_proto::{Deadline, Hop, Instant, Kind, Machine};
 
 use super::config::Opening;
 use super::route::Step;
@@ -35,7 +36,7 @@ impl Connection {
     /// The next step of the route, or the server itself.
     pub(super) fn next_step(&mut self, now: Instant) -> Result<(), Error> {
         match self.route.pop_front() {
-            Some((hop, Step::Tunnel(tunnel))) => self.top = Top::Tunnel(hop, tunnel.into()),
+            Some((hop, Step::Tunnel(tunnel))) => self.top = Top::Tunnel { since: now, hop, tunnel: tunnel.into() },
             Some((hop, Step::Tls(name))) => self.begin_tls(now, Some(hop), &name, Handshake::Configured)?,
             None => match self.opening {
                 Opening::Clear => self.top = Top::Smtp,
@@ -77,7 +78,7 @@ impl Connection {
         self.stack.lift().map_err(|broken| self.broken(broken))?;
         match &mut self.top {
             Top::Begin => return Ok(Advance::Wait),
-            Top::Tunnel(hop, tunnel) => {
+            Top::Tunnel { hop, tunnel, .. } => {
                 let mut rest = self.stack.unread();
                 let before = rest.len();
                 let opened = tunnel.receive(now, &mut rest);
@@ -125,7 +126,7 @@ impl Connection {
         if self.stack.is_ended() {
             match &mut self.top {
                 Top::Smtp => self.client.finish()?,
-                Top::Tunnel(_, tunnel) => {
+                Top::Tunnel { tunnel, .. } => {
                     tunnel.finish().map_err(from_tunnel)?;
                     return Err(self.error(Cause::Closed { last: None }));
                 }
@@ -135,7 +136,10 @@ impl Connection {
         let limits = self.client.limits();
         match &mut self.top {
             Top::Smtp => self.client.expire(now)?,
-            Top::Tunnel(_, tunnel) => tunnel.expire(now).map_err(from_tunnel)?,
+            Top::Tunnel { since, tunnel, .. } => {
+                let waited = now.since(*since);
+                tunnel.expire(now).map_err(|error| late(error, waited))?;
+            }
             Top::Listen { since } if since.after(limits.greeting) <= now => {
                 self.begin_server_tls(now, Handshake::Silence)?;
                 return Ok(Advance::On);
@@ -147,7 +151,7 @@ impl Connection {
             return Ok(Advance::Event(Event::Closed(None)));
         }
         if let Some(deadline) = self.deadline().filter(|deadline| deadline.at <= now) {
-            let waited = self.waiting_since().map_or(Default::default(), |since| now.since(since));
+            let waited = self.waiting_since(deadline.at).map_or(Default::default(), |since| now.since(since));
             return Err(Error {
                 phase: deadline.watching,
                 hop: self.hop(),
@@ -269,7 +273,7 @@ impl Connection {
         let limits = self.client.limits();
         let here = match &self.top {
             Top::Begin => None,
-            Top::Tunnel(_, tunnel) => tunnel.deadline(),
+            Top::Tunnel { tunnel, .. } => tunnel.deadline(),
             Top::Smtp => self.client.deadline(),
             Top::Listen { since } => Some(Deadline { at: since.after(limits.greeting), watching: phase::GREETING }),
             // Who has been silent once is not given more time to be silent again.
@@ -283,17 +287,24 @@ impl Connection {
         Deadline::earlier(here, Deadline::earlier(stall, whole))
     }
 
-    pub(super) fn waiting_since(&self) -> Option<Instant> {
+    /// Since when the wait has lasted that comes to an end at this moment.
+    pub(super) fn waiting_since(&self, at: Instant) -> Option<Instant> {
+        if self.client.operation_deadline().is_some_and(|whole| whole.at == at) {
+            return self.client.operation_since();
+        }
+        let stalled = self.stalled_since.filter(|since| since.after(self.client.limits().block) == at);
         match &self.top {
-            Top::Handshake { since, .. } | Top::Listen { since } => Some(*since),
-            _ => self.stalled_since.or(self.client.operation_since()),
+            Top::Handshake { since, .. } | Top::Listen { since } | Top::Tunnel { since, .. } if stalled.is_none() => {
+                Some(*since)
+            }
+            _ => stalled.or(self.client.operation_since()),
         }
     }
 
     pub(super) fn hop(&self) -> Option<Hop> {
         match &self.top {
             Top::Handshake { hop, .. } => hop.clone(),
-            Top::Tunnel(hop, _) => Some(hop.clone()),
+            Top::Tunnel { hop, .. } => Some(hop.clone()),
             _ => None,
         }
     }
@@ -320,4 +331,13 @@ impl Connection {
 
 fn from_tunnel(error: proxy_proto::Error) -> Error {
     Error { phase: error.phase(), hop: error.hop().cloned(), cause: Cause::Tunnel(error) }
+}
+
+/// A time-out is told alike wherever it happens: with the time spent, which the tunnel does not count.
+fn late(error: proxy_proto::Error, waited: Duration) -> Error {
+    let hop = error.hop().cloned();
+    match error.kind() {
+        Kind::TimedOut => Error { phase: error.phase(), hop, cause: Cause::TimedOut { waited, last: None } },
+        _ => from_tunnel(error),
+    }
 }

@@ -32,7 +32,7 @@ pub enum Error<E> {
     },
     /// The message could not be read from its source; it was not sent.
     Message(E),
-    /// An earlier operation was left unfinished: this connection cannot be used any more.
+    /// An earlier operation was left in the middle of a message: this connection cannot be used any more.
     Unfinished,
     /// The caller's slip; nothing was sent.
     Misuse(Misuse),
@@ -58,7 +58,9 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
             Self::Session { error, source: None } => write!(f, "{error}"),
             Self::Session { error, source: Some(source) } => write!(f, "{error} ({source})"),
             Self::Message(source) => write!(f, "the message cannot be read: {source}"),
-            Self::Unfinished => f.write_str("an earlier operation on this connection was left unfinished"),
+            Self::Unfinished => {
+                f.write_str("an earlier operation on this connection was left in the middle of a message")
+            }
             Self::Misuse(misuse) => write!(f, "{misuse}"),
         }
     }
