@@ -26,7 +26,7 @@ use crate::wire::{Break, Wire};
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, and its body.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("reply", reply),
     ("ehlo", ehlo),
     ("client", client),
@@ -38,6 +38,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("body", body),
     ("command", command),
     ("dial", crate::fuzz_dial::dial),
+    ("replay", crate::fuzz_replay::replay),
 ];
 
 /// What the owner does, an octet a decision; nothing but zeroes once it is used up.
@@ -453,7 +454,7 @@ pub fn pair(input: &[u8]) {
     let implicit = security == Security::Implicit;
     let offers = implicit || security == Security::StartTls || flags & 64 > 0;
     let piece = usize::from(control.next()).max(1);
-    let mut wire = Wire::new(config, server, offers.then_some(acceptor), implicit, piece);
+    let mut wire = Wire::new(config.clone(), server.clone(), offers.then_some(acceptor.clone()), implicit, piece);
     let refuse = control.next();
     let refused = ["bob@example.net", "carol@example.net"].into_iter().enumerate();
     wire.manners.refuse = refused.filter(|(at, _)| refuse & (1 << at) > 0).map(|(_, to)| to.into()).collect();
@@ -463,6 +464,22 @@ pub fn pair(input: &[u8]) {
         2 => wire.breaks = Some(Break { up: place, down: usize::MAX, swallows: true }),
         3 => wire.breaks = Some(Break { up: usize::MAX, down: place, swallows: true }),
         _ => {}
+    }
+    // PIPECONNECT: what is remembered of the server, truly or not.
+    let early = control.next();
+    if early > 0 {
+        let mut offer = String::from("grouping flights\nPIPECONNECT\n");
+        for (bit, keyword) in [(1, "PIPELINING\n"), (2, "CHUNKING\n"), (4, "SIZE 1000\n"), (8, "SMTPUTF8\n")] {
+            if early & bit > 0 {
+                offer += keyword;
+            }
+        }
+        let client = config.remembered(offer.parse().expect("an offer"));
+        let server = if early & 16 > 0 { server.with("PIPECONNECT").expect("an extension") } else { server };
+        let manners = std::mem::take(&mut wire.manners);
+        let breaks = wire.breaks;
+        wire = Wire::new(client, server, offers.then_some(acceptor), implicit, piece);
+        (wire.manners, wire.breaks) = (manners, breaks);
     }
     let messages: Vec<&[u8]> = turns(data).into_iter().take(4).collect();
     let mut ids = Vec::new();

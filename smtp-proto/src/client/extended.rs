@@ -56,14 +56,14 @@ impl Envelope {
     /// What the message is made of. Where it is more than lines of ASCII the server must offer what that takes.
     #[must_use]
     pub fn body(mut self, kind: BodyKind) -> Self {
-        self.body = kind;
+        self.declared.body = kind;
         self
     }
 
     /// The message's header section is internationalized (SMTPUTF8, RFC 6531). Addresses that are so ask for it by themselves.
     #[must_use]
     pub fn smtputf8(mut self) -> Self {
-        self.smtputf8 = true;
+        self.declared.smtputf8 = true;
         self
     }
 
@@ -130,7 +130,7 @@ impl Envelope {
     /// Who is refused then has an [outcome](super::Outcome) of his own.
     #[must_use]
     pub fn prdr(mut self) -> Self {
-        self.prdr = true;
+        self.declared.prdr = true;
         self.with("PRDR", "PRDR", None)
     }
 
@@ -139,7 +139,7 @@ impl Envelope {
     /// offers BURL without CHUNKING takes one URL, with [`Body::end_with_url`](super::Body::end_with_url), and nothing else.
     #[must_use]
     pub fn burl(mut self) -> Self {
-        self.urls = true;
+        self.declared.urls = true;
         self
     }
 
@@ -185,7 +185,7 @@ impl Envelope {
         if !(1..=999_999_999).contains(&seconds) {
             return Err(Misuse::Malformed { what: "HOLDFOR" });
         }
-        Ok(self.with("FUTURERELEASE", "HOLDFOR", Some(&format!("{seconds}"))))
+        Ok(self.without_parameter("HOLDUNTIL").with("FUTURERELEASE", "HOLDFOR", Some(&format!("{seconds}"))))
     }
 
     /// The server is to keep the message until then, such as `"2030-01-01T00:00:00Z"` (FUTURERELEASE, RFC 4865).
@@ -195,7 +195,7 @@ impl Envelope {
     /// [`Misuse`] where that is no date and time as RFC 3339 writes it.
     pub fn hold_until(self, moment: &str) -> Result<Self, Misuse> {
         check_moment("HOLDUNTIL", moment)?;
-        Ok(self.with("FUTURERELEASE", "HOLDUNTIL", Some(moment)))
+        Ok(self.without_parameter("HOLDFOR").with("FUTURERELEASE", "HOLDUNTIL", Some(moment)))
     }
 
     /// One recipient, counted from 0, must have been the same person since then (RRVS, RFC 7293).
@@ -223,7 +223,13 @@ impl Envelope {
     }
 
     fn with(mut self, extension: &'static str, keyword: &str, value: Option<&str>) -> Self {
-        put(&mut self.parameters, extension, Parameter::known(keyword, value));
+        put(&mut self.declared.parameters, extension, Parameter::known(keyword, value));
+        self
+    }
+
+    /// Takes back what cannot stand beside another (RFC 4865 allows one of the two).
+    fn without_parameter(mut self, keyword: &str) -> Self {
+        self.declared.parameters.retain(|(by, one)| by.is_none() || one.keyword() != keyword);
         self
     }
 
@@ -272,7 +278,7 @@ mod tests {
     fn said(envelope: &Envelope) -> String {
         let mut wire = Vec::new();
         let recipients = envelope.recipients.iter().flat_map(|one| &one.parameters);
-        for (_, parameter) in envelope.parameters.iter().chain(recipients) {
+        for (_, parameter) in envelope.declared.parameters.iter().chain(recipients) {
             parameter.encode(&mut wire);
         }
         String::from_utf8(wire).unwrap()
@@ -281,7 +287,7 @@ mod tests {
     #[test]
     fn parameters_are_written_as_their_rfcs_say() {
         let both = Notify { success: true, delay: true, ..Notify::default() };
-        let cases: [(Result<Envelope, Misuse>, &str); 16] = [
+        let cases: [(Result<Envelope, Misuse>, &str); 18] = [
             (Ok(envelope().ret(Ret::Full).ret(Ret::Headers)), " RET=HDRS"),
             (envelope().envid("one+two=3"), " ENVID=one+2Btwo+3D3"),
             (Ok(envelope().notify(1, both)), " NOTIFY=SUCCESS,DELAY"),
@@ -294,6 +300,11 @@ mod tests {
             (envelope().mt_priority(-9), " MT-PRIORITY=-9"),
             (envelope().hold_for(86400), " HOLDFOR=86400"),
             (envelope().hold_until("2030-01-01T00:00:00Z"), " HOLDUNTIL=2030-01-01T00:00:00Z"),
+            (
+                envelope().hold_for(86400).and_then(|one| one.hold_until("2030-01-01T00:00:00Z")),
+                " HOLDUNTIL=2030-01-01T00:00:00Z",
+            ),
+            (envelope().hold_until("2030-01-01T00:00:00Z").and_then(|one| one.hold_for(7)), " HOLDFOR=7"),
             (envelope().rrvs(0, "2014-04-03T23:01:00.5+02:00"), " RRVS=2014-04-03T23:01:00.5+02:00"),
             (envelope().auth(Some("e+mc2@example.com")), " AUTH=e+2Bmc2@example.com"),
             (envelope().auth(None), " AUTH=<>"),
