@@ -14,6 +14,7 @@ mod error;
 pub mod extension;
 pub mod limits;
 mod misuse;
+pub mod parameter;
 pub mod phase;
 pub mod reply;
 pub mod sasl;
