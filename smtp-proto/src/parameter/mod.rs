@@ -27,6 +27,7 @@ mod when;
 
 pub use dsn::{EnvelopeId, Notify, OriginalRecipient, Ret};
 pub use given::{MailParameters, RcptParameters};
+pub(crate) use given::{extension_of_mail, extension_of_rcpt};
 pub use mail::{BodyKind, Priority, Submitter};
 pub use moment::Moment;
 pub use when::{By, DeliverBy, Hold, Rrvs};
