@@ -19,6 +19,8 @@ pub mod phase;
 pub mod reply;
 pub mod sasl;
 pub mod server;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 pub mod tls;
 
 pub use connection::{Accepted, AcceptedError, Config, Connection, Route, Security, Wants};

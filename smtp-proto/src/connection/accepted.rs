@@ -1,8 +1,10 @@
 //! The other end: a server machine on the same stack of buffers and TLS.
 //!
 //! The rules of this file: as for [`Connection`](super::Connection); the questions the server asks are answered through it.
+//! Parting is a part of it: what was said last is to arrive, whatever the peer is still sending.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -12,8 +14,11 @@ use super::{Broken, Stack, Wants};
 use crate::server::{self, Authentication, Credentials, Decision, Event, Server, Session};
 use crate::{Misuse, phase, tls};
 
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(60);
+/// How long a peer may take to hear the last words.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Octets at once of a peer that goes on speaking although nobody listens any more.
+const DEAF: usize = 4 * 1024;
 
 /// Why an accepted connection is over.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +53,16 @@ pub struct Accepted {
     facts: Option<tls::Facts>,
     failure: Option<AcceptedError>,
     said_goodbye: bool,
+    /// Since when nothing more will come of it.
+    parting: Option<Instant>,
+    /// What is read then goes here, and from here nowhere.
+    deaf: Vec<u8>,
+    /// The transport takes nothing more: it was shut, or it failed.
+    shut: bool,
+    /// The stream has ended.
+    ended: bool,
+    #[cfg(feature = "test-util")]
+    faults: super::Faulty,
 }
 
 impl Accepted {
@@ -81,7 +96,19 @@ impl Accepted {
             facts: None,
             failure: None,
             said_goodbye: false,
+            parting: None,
+            deaf: Vec::new(),
+            shut: false,
+            ended: false,
+            #[cfg(feature = "test-util")]
+            faults: super::Faulty::default(),
         }
+    }
+
+    /// Misbehaves from now on, for the tests of clients.
+    #[cfg(feature = "test-util")]
+    pub fn misbehave(&mut self, faults: super::Faults) {
+        self.faults = super::Faulty::new(faults);
     }
 
     /// Does all that can be done with what was received, and with the time, stopping at the first event.
@@ -91,10 +118,14 @@ impl Accepted {
     /// The connection is over; the same error for ever. What [`wants`](Self::wants) still holds is to be sent.
     #[must_use = "an event not looked at is lost"]
     pub fn poll(&mut self, now: Instant) -> Result<Option<Event>, AcceptedError> {
-        if let Some(error) = &self.failure {
-            return Err(error.clone());
+        let polled = match &self.failure {
+            Some(error) => Err(error.clone()),
+            None => self.advance(now).map_err(|error| self.failure.get_or_insert(error).clone()),
+        };
+        if self.is_over() {
+            self.parting.get_or_insert(now);
         }
-        self.advance(now).map_err(|error| self.failure.get_or_insert(error).clone())
+        polled
     }
 
     fn advance(&mut self, now: Instant) -> Result<Option<Event>, AcceptedError> {
@@ -115,7 +146,7 @@ impl Accepted {
                 if self.stack.is_ended() {
                     return Err(AcceptedError::Smtp(server::Error::Lost(phase::TLS)));
                 }
-                if since.after(HANDSHAKE) <= now {
+                if since.after(self.handshake_time()) <= now {
                     return Err(AcceptedError::Smtp(server::Error::Timeout(phase::TLS)));
                 }
                 return Ok(None);
@@ -144,7 +175,18 @@ impl Accepted {
             self.server.finish().map_err(AcceptedError::Smtp)?;
         }
         self.server.expire(now).map_err(AcceptedError::Smtp)?;
+        #[cfg(feature = "test-util")]
+        if self.faults.has_cut() {
+            return Err(AcceptedError::Smtp(server::Error::Lost(phase::COMMAND)));
+        }
+        if self.server.is_idle() && self.stack.is_drained() {
+            self.stack.give_back();
+        }
         Ok(None)
+    }
+
+    fn handshake_time(&self) -> Duration {
+        self.server.config().limits.handshake_time
     }
 
     fn begin(&mut self, now: Instant) -> Result<(), AcceptedError> {
@@ -169,6 +211,7 @@ impl Accepted {
 
     /// Says what there is to say, then what is waited for.
     pub fn wants(&mut self, now: Instant) -> Wants<'_> {
+        let failed = self.failure.is_some();
         if let Err(error) = self.begin(now) {
             self.failure.get_or_insert(error);
         }
@@ -188,18 +231,36 @@ impl Accepted {
         if let Err(broken) = self.stack.lower() {
             self.failure.get_or_insert(tls_fault(broken));
         }
-        let deadline = match self.handshake {
-            _ if self.is_over() => None,
-            Some(since) => Some(Deadline { at: since.after(HANDSHAKE), watching: phase::TLS }),
-            None => self.server.deadline(),
+        let deadline = match (self.parting, self.handshake) {
+            // It failed just now, and is to be asked about it.
+            _ if self.failure.is_some() && !failed => Some(Deadline { at: now, watching: phase::QUIT }),
+            (Some(since), _) => Some(Deadline { at: since.after(FAREWELL), watching: phase::QUIT }),
+            (None, Some(since)) => Some(Deadline { at: since.after(self.handshake_time()), watching: phase::TLS }),
+            // It was closed just now, by what was said last.
+            (None, None) if self.server.is_closed() => Some(Deadline { at: now, watching: phase::QUIT }),
+            (None, None) => self.server.deadline(),
         };
-        let (read, write) = self.stack.wire();
-        Wants { read, write, deadline }
+        if self.parting.is_some() && !self.ended {
+            self.deaf.resize(DEAF, 0);
+        }
+        let (mut read, write) = self.stack.wire();
+        if self.parting.is_some() {
+            read = if self.ended { &mut [] } else { &mut self.deaf };
+        }
+        let wants = Wants { read, write, deadline };
+        #[cfg(feature = "test-util")]
+        let wants = self.faults.spoil(now, wants);
+        wants
     }
 
     /// The transport has put `n` octets into [`Wants::read`]; 0 is the end of the stream, and so is a read that failed.
     pub fn received(&mut self, n: usize) {
-        self.stack.received(n);
+        self.ended |= n == 0;
+        #[cfg(feature = "test-util")]
+        self.faults.received(n);
+        if self.parting.is_none() || n == 0 {
+            self.stack.received(n);
+        }
     }
 
     /// The transport has taken `n` octets of [`Wants::write`].
@@ -209,6 +270,7 @@ impl Accepted {
 
     /// A write failed: nothing more can be said.
     pub fn write_failed(&mut self) {
+        self.shut = true;
         self.stack.set_unwritable();
     }
 
@@ -242,12 +304,166 @@ impl Accepted {
         self.facts.as_ref()
     }
 
-    /// Nothing more will come of this connection: write what [`wants`](Self::wants) still holds, and close.
+    /// Nothing more will come of this connection. It is driven on until [`is_done`](Self::is_done), so that what was said last
+    /// arrives: a socket that is closed with octets unread resets, and takes the last reply with it.
     pub fn is_over(&self) -> bool {
         self.failure.is_some() || self.server.is_closed()
+    }
+
+    /// Nothing will be said behind what [`wants`](Self::wants) holds: once that is sent, shut the transport's writing side, and
+    /// tell by [`shut`](Self::shut).
+    pub fn is_parting(&self) -> bool {
+        self.parting.is_some() && !self.shut
+    }
+
+    /// The transport's writing side was shut.
+    pub fn shut(&mut self) {
+        self.shut = true;
+    }
+
+    /// The peer has heard everything, or has had its time: close the transport.
+    pub fn is_done(&self, now: Instant) -> bool {
+        #[cfg(feature = "test-util")]
+        if self.faults.has_cut() {
+            return self.parting.is_some();
+        }
+        self.parting.is_some_and(|since| (self.shut && self.ended) || since.after(FAREWELL) <= now)
     }
 }
 
 fn tls_fault(broken: Broken) -> AcceptedError {
     AcceptedError::Tls(broken.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::boxed::Box;
+    use alloc::string::String;
+
+    fn accepted() -> Accepted {
+        Accepted::new(server::Config::new("mx.example").unwrap(), None).unwrap()
+    }
+
+    fn hear(accepted: &mut Accepted, now: Instant, octets: &[u8]) {
+        accepted.wants(now).read[..octets.len()].copy_from_slice(octets);
+        accepted.received(octets.len());
+        while let Ok(Some(_)) = accepted.poll(now) {
+            while let Some(decision) = accepted.decision() {
+                decision.accept();
+            }
+        }
+    }
+
+    /// All that is to be written, in one write.
+    fn say(accepted: &mut Accepted, now: Instant) -> String {
+        let said = String::from_utf8(accepted.wants(now).write.to_vec()).unwrap();
+        accepted.sent(said.len());
+        said
+    }
+
+    const NOW: Instant = Instant::EPOCH;
+
+    #[test]
+    fn a_group_is_answered_in_one_write() {
+        let mut one = accepted();
+        say(&mut one, NOW);
+        hear(&mut one, NOW, b"EHLO c\r\n");
+        say(&mut one, NOW);
+        hear(&mut one, NOW, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<>\r\nDATA\r\n");
+        let codes: Vec<String> = say(&mut one, NOW).lines().map(|line| line[..3].into()).collect();
+        assert_eq!(codes, ["250", "250", "501", "354"]);
+        hear(&mut one, NOW, b".\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nxBDAT 0 LAST\r\nQUIT\r\n");
+        let codes: Vec<String> = say(&mut one, NOW).lines().map(|line| line[..3].into()).collect();
+        assert_eq!(codes, ["250", "250", "250", "250", "250", "221"]);
+    }
+
+    #[test]
+    fn the_last_word_arrives_before_the_stream_is_closed() {
+        let later = NOW.after(FAREWELL);
+        for (peer_closes, write_fails) in [(true, false), (false, false), (true, true)] {
+            let mut one = accepted();
+            hear(&mut one, NOW, b"QUIT\r\n");
+            assert!(one.is_over() && one.is_parting() && !one.is_done(NOW));
+            assert_eq!(one.wants(NOW).deadline.unwrap().at, later);
+            if write_fails {
+                one.write_failed();
+            } else {
+                assert!(say(&mut one, NOW).ends_with("221 Closing the connection\r\n"));
+                one.shut();
+            }
+            assert!(!one.is_parting(), "once is enough");
+            // Whatever it still says is read and forgotten.
+            let room = one.wants(NOW).read.len();
+            assert!(room > 0);
+            one.received(room);
+            assert_eq!(one.poll(NOW), Ok(None));
+            assert!(!one.is_done(NOW) && one.wants(NOW).read.len() == room);
+            if peer_closes {
+                one.received(0);
+                assert!(one.is_done(NOW) && one.wants(NOW).read.is_empty());
+            }
+            assert!(one.is_done(later), "who does not close is not waited for");
+        }
+    }
+
+    #[test]
+    fn a_silent_client_is_told_so_and_parted_with() {
+        let mut one = accepted();
+        assert_eq!(one.poll(NOW), Ok(None));
+        say(&mut one, NOW);
+        let at = one.wants(NOW).deadline.unwrap().at;
+        assert!(matches!(one.poll(at), Err(AcceptedError::Smtp(server::Error::Timeout(_)))));
+        assert!(one.is_parting() && say(&mut one, at).starts_with("421 "));
+        assert!(!one.is_done(at) && one.is_done(at.after(FAREWELL)));
+    }
+
+    #[test]
+    fn what_is_shut_down_is_asked_again_at_once() {
+        let mut one = accepted();
+        assert_eq!(one.poll(NOW), Ok(None));
+        one.shut_down();
+        // The 421 is made here, and nothing will come from outside to say so.
+        let wants = one.wants(NOW);
+        assert!(wants.write.ends_with(b"421 Shutting down, closing the connection\r\n"));
+        assert_eq!(wants.deadline.unwrap().at, NOW);
+        assert_eq!(one.poll(NOW), Ok(None));
+        assert!(one.is_parting());
+    }
+
+    #[test]
+    fn a_handshake_has_the_limit_of_the_settings() {
+        struct Never;
+        impl tls::Acceptor for Never {
+            fn accept(&self) -> Result<Box<dyn tls::Session>, Misuse> {
+                Ok(Box::new(Handshaking))
+            }
+        }
+        struct Handshaking;
+        impl tls::Session for Handshaking {
+            fn open(&mut self, _: &mut &[u8], _: &mut Vec<u8>, _: usize) -> Result<(), tls::Error> {
+                Ok(())
+            }
+            fn seal(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), tls::Error> {
+                Ok(())
+            }
+            fn close(&mut self) {}
+            fn is_handshaking(&self) -> bool {
+                true
+            }
+            fn is_closed_by_peer(&self) -> bool {
+                false
+            }
+            fn facts(&self) -> tls::Facts {
+                tls::Facts::default()
+            }
+        }
+        let limits = server::Limits { handshake_time: Duration::from_secs(7), ..server::Limits::default() };
+        let config = server::Config::new("mx.example").unwrap().limits(limits);
+        let mut one = Accepted::implicit(config, Arc::new(Never)).unwrap();
+        assert_eq!(one.poll(NOW), Ok(None));
+        let end = NOW.after(Duration::from_secs(7));
+        assert_eq!(one.wants(NOW).deadline.unwrap(), Deadline { at: end, watching: phase::TLS });
+        assert_eq!(one.poll(end), Err(AcceptedError::Smtp(server::Error::Timeout(phase::TLS))));
+    }
 }

@@ -30,7 +30,7 @@ pub struct Config {
     pub(super) clear_text_auth: bool,
     pub(super) bare_line_feeds: bool,
     pub(super) bare_line_endings: bool,
-    pub(super) limits: Limits,
+    pub(crate) limits: Limits,
     asks: Vec<Ask>,
     xclient: bool,
     with: Vec<Offer>,

@@ -243,6 +243,11 @@ impl Server {
         self.shutting_down && idle
     }
 
+    /// Whether the client is waited for, and has nothing under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Command) && self.transaction.is_none() && self.output.is_empty()
+    }
+
     fn phase(&self) -> Phase {
         match self.state {
             State::Data(_) | State::Chunk(_) => phase::BLOCK,
