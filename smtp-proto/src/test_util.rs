@@ -453,6 +453,12 @@ impl Desk {
     }
 }
 
+impl core::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Desk").field("received", &self.received().len()).finish_non_exhaustive()
+    }
+}
+
 /// A throw-away authority, and a server's certificate signed by it.
 struct Authority {
     pem: String,

@@ -20,6 +20,8 @@ mod dial;
 mod drive;
 mod error;
 pub mod serve;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
 use std::collections::VecDeque;
 

@@ -33,18 +33,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use smtp_proto::server::Event;
 use smtp_proto::{Accepted, AcceptedError, Instant, Wants};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// How long a peer may take to hear the last words.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long to wait before the next try where accepting has failed.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a session ended badly.
 #[derive(Debug)]
@@ -109,6 +109,7 @@ enum Did {
     Read(io::Result<usize>),
     Wrote(io::Result<usize>),
     Flushed(io::Result<()>),
+    Shut,
     Stopped,
     Nothing,
 }
@@ -147,17 +148,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
             let now = self.now();
-            match self.connection.poll(now) {
-                Ok(Some(event)) => return Ok(Some(event)),
-                Ok(None) if self.connection.is_over() => {
-                    self.part().await;
-                    return Ok(None);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    self.part().await;
-                    return Err(Error { error, source: self.failed.take() });
-                }
+            let polled = self.connection.poll(now);
+            if let Ok(Some(event)) = polled {
+                return Ok(Some(event));
+            }
+            if self.connection.is_done(now) {
+                return polled.map_err(|error| Error { error, source: self.failed.take() });
             }
             match self.turn(now).await {
                 Did::Read(Ok(n)) => self.connection.received(n),
@@ -170,6 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
                     self.unflushed = true;
                 }
                 Did::Flushed(Ok(())) => self.unflushed = false,
+                Did::Shut => self.connection.shut(),
                 Did::Wrote(Err(error)) | Did::Flushed(Err(error)) => {
                     self.failed.get_or_insert(error);
                     self.unflushed = false;
@@ -190,67 +187,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
 
     /// Waits for the stream, the deadline and the stop at once, and takes the first.
     async fn turn(&mut self, now: Instant) -> Did {
+        let parting = self.connection.is_parting();
         let Wants { read, write, deadline, .. } = self.connection.wants(now);
-        let stream = &mut self.stream;
-        let flush = self.unflushed && write.is_empty();
-        let epoch = self.epoch;
+        let (stream, unflushed) = (&mut self.stream, self.unflushed);
+        let at = deadline.map(|deadline| self.epoch + deadline.at.since_epoch());
         let mut stopped = pin!(self.stopping.wait());
-        let at = deadline.map(|deadline| epoch + deadline.at.since_epoch());
         let first = poll_fn(|cx| {
-            if let Poll::Ready(()) = stopped.as_mut().poll(cx) {
+            if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Did::Stopped);
             }
-            exchange(cx, stream, read, write, flush)
+            let mut stream = Pin::new(&mut *stream);
+            let spoke = match write {
+                [] if unflushed => stream.as_mut().poll_flush(cx).map(Did::Flushed),
+                // Whether that works makes no difference to anybody here.
+                [] if parting => stream.as_mut().poll_shutdown(cx).map(|_| Did::Shut),
+                [] => Poll::Pending,
+                write => stream.as_mut().poll_write(cx, write).map(|wrote| Did::Wrote(some(wrote))),
+            };
+            if spoke.is_ready() || read.is_empty() {
+                return spoke;
+            }
+            let mut buffer = ReadBuf::new(read);
+            stream.poll_read(cx, &mut buffer).map(|heard| Did::Read(heard.map(|()| buffer.filled().len())))
         });
         match at {
             None => first.await,
             Some(at) => tokio::time::timeout_at(at, first).await.unwrap_or(Did::Nothing),
         }
     }
-
-    /// Says what is left to say, and closes, without waiting long for anybody.
-    async fn part(&mut self) {
-        let now = self.now();
-        let write = self.connection.wants(now).write;
-        let stream = &mut self.stream;
-        let goodbye = async move {
-            stream.write_all(write).await?;
-            stream.shutdown().await?;
-            // Closed with octets unread, a socket resets, and the last reply may be lost to who is still writing.
-            let mut rest = [0; 4096];
-            while stream.read(&mut rest).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // Whether it arrives makes no difference to anybody here.
-        let _ = tokio::time::timeout(FAREWELL, goodbye).await;
-    }
 }
 
-fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
-    cx: &mut Context<'_>,
-    stream: &mut S,
-    read: &mut [u8],
-    write: &[u8],
-    flush: bool,
-) -> Poll<Did> {
-    if !write.is_empty() {
-        if let Poll::Ready(wrote) = Pin::new(&mut *stream).poll_write(cx, write) {
-            let wrote = wrote.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) });
-            return Poll::Ready(Did::Wrote(wrote));
-        }
-    }
-    if flush {
-        if let Poll::Ready(flushed) = Pin::new(&mut *stream).poll_flush(cx) {
-            return Poll::Ready(Did::Flushed(flushed));
-        }
-    }
-    if !read.is_empty() {
-        let mut buffer = ReadBuf::new(read);
-        if let Poll::Ready(result) = Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-            return Poll::Ready(Did::Read(result.map(|()| buffer.filled().len())));
-        }
-    }
-    Poll::Pending
+/// A transport that takes nothing, and does not say why, is broken.
+fn some(wrote: io::Result<usize>) -> io::Result<usize> {
+    wrote.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) })
 }
 
 /// Accepts connections and runs a session for each, at most `most` at a time; whoever comes then waits to be accepted.
@@ -302,100 +271,7 @@ async fn accept(
                 return (stream, peer, place);
             }
             // One client went away before it was met, or the system is out of descriptors: neither is for ever.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use smtp_proto::server::Config;
-    use tokio::io::{AsyncBufReadExt, BufReader};
-    use tokio::sync::oneshot;
-
-    fn run(future: impl Future<Output = ()>) {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
-    }
-
-    fn accepted() -> Accepted {
-        Accepted::new(Config::new("mx.example.org").unwrap(), None).unwrap()
-    }
-
-    /// Yes to everything, until the end.
-    async fn hold<S: AsyncRead + AsyncWrite + Unpin>(mut served: Served<S>) -> Result<Vec<u8>, Error> {
-        let mut content = Vec::new();
-        while let Some(event) = served.next().await? {
-            if let Event::Content { octets, .. } = event {
-                content.extend(octets);
-            }
-            while let Some(decision) = served.connection().decision() {
-                decision.accept();
-            }
-        }
-        Ok(content)
-    }
-
-    #[test]
-    fn a_session_over_any_stream_and_any_pipe() {
-        // The narrow one makes every write a partial one.
-        for width in [7, 4096] {
-            run(async move {
-                let (mut client, stream) = tokio::io::duplex(width);
-                let session = tokio::spawn(hold(Served::new(accepted(), stream)));
-                let (mut read, mut write) = tokio::io::split(&mut client);
-                let said = b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n..x\r\n.\r\nQUIT\r\n";
-                let mut heard = String::new();
-                let (wrote, got) = tokio::join!(write.write_all(said), read.read_to_string(&mut heard));
-                assert!(wrote.is_ok() && got.is_ok());
-                assert!(
-                    heard.contains("\r\n354 ") && heard.ends_with("221 2.0.0 Closing the connection\r\n"),
-                    "{heard}"
-                );
-                assert_eq!(session.await.unwrap().unwrap(), b".x\r\n");
-            });
-        }
-    }
-
-    #[test]
-    fn a_client_that_goes_without_a_word_is_an_error() {
-        run(async {
-            let (client, stream) = tokio::io::duplex(64);
-            drop(client);
-            assert!(matches!(
-                hold(Served::new(accepted(), stream)).await,
-                Err(Error { error: AcceptedError::Smtp(_), .. })
-            ));
-        });
-    }
-
-    #[test]
-    fn no_more_than_permitted_are_met_and_all_are_told_of_the_stop() {
-        run(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let (stop, stopped) = oneshot::channel::<()>();
-            let serving =
-                tokio::spawn(serve(listener, 1, async { drop(stopped.await) }, |stream, _, stopping| async {
-                    let _ = hold(Served::new(accepted(), stream).until(stopping)).await;
-                }));
-            let mut first = BufReader::new(TcpStream::connect(address).await.unwrap());
-            let mut second = BufReader::new(TcpStream::connect(address).await.unwrap());
-            let mut line = String::new();
-            first.read_line(&mut line).await.unwrap();
-            assert!(line.starts_with("220"));
-            let early = tokio::time::timeout(Duration::from_millis(100), second.read_line(&mut line)).await;
-            assert!(early.is_err(), "met beside the first");
-            first.write_all(b"QUIT\r\n").await.unwrap();
-            first.read_line(&mut line).await.unwrap();
-            drop(first);
-            second.read_line(&mut line).await.unwrap();
-            stop.send(()).unwrap();
-            line.clear();
-            second.read_line(&mut line).await.unwrap();
-            assert!(line.starts_with("421"), "{line}");
-            drop(second);
-            serving.await.unwrap();
-        });
     }
 }
