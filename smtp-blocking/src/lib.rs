@@ -19,6 +19,9 @@
 mod dial;
 mod drive;
 mod error;
+pub mod serve;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod transport;
 
 use std::collections::VecDeque;

@@ -187,7 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
 
     /// Waits for the stream, the deadline and the stop at once, and takes the first.
     async fn turn(&mut self, now: Instant) -> Did {
-        let parting = self.connection.is_parting();
+        let said_all = self.connection.has_said_all(now);
         let Wants { read, write, deadline, .. } = self.connection.wants(now);
         let (stream, unflushed) = (&mut self.stream, self.unflushed);
         let at = deadline.map(|deadline| self.epoch + deadline.at.since_epoch());
@@ -200,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
             let spoke = match write {
                 [] if unflushed => stream.as_mut().poll_flush(cx).map(Did::Flushed),
                 // Whether that works makes no difference to anybody here.
-                [] if parting => stream.as_mut().poll_shutdown(cx).map(|_| Did::Shut),
+                [] if said_all => stream.as_mut().poll_shutdown(cx).map(|_| Did::Shut),
                 [] => Poll::Pending,
                 write => stream.as_mut().poll_write(cx, write).map(|wrote| Did::Wrote(some(wrote))),
             };

@@ -310,10 +310,12 @@ impl Accepted {
         self.failure.is_some() || self.server.is_closed()
     }
 
-    /// Nothing will be said behind what [`wants`](Self::wants) holds: once that is sent, shut the transport's writing side, and
-    /// tell by [`shut`](Self::shut).
-    pub fn is_parting(&self) -> bool {
-        self.parting.is_some() && !self.shut
+    /// Everything was sent that ever will be: shut the transport's writing side, and tell by [`shut`](Self::shut).
+    pub fn has_said_all(&mut self, now: Instant) -> bool {
+        let nothing_left = self.wants(now).write.is_empty();
+        #[cfg(feature = "test-util")]
+        let nothing_left = nothing_left && !self.faults.holds_back();
+        self.parting.is_some() && !self.shut && nothing_left
     }
 
     /// The transport's writing side was shut.
@@ -384,15 +386,16 @@ mod tests {
         for (peer_closes, write_fails) in [(true, false), (false, false), (true, true)] {
             let mut one = accepted();
             hear(&mut one, NOW, b"QUIT\r\n");
-            assert!(one.is_over() && one.is_parting() && !one.is_done(NOW));
+            assert!(one.is_over() && !one.has_said_all(NOW) && !one.is_done(NOW));
             assert_eq!(one.wants(NOW).deadline.unwrap().at, later);
             if write_fails {
                 one.write_failed();
             } else {
                 assert!(say(&mut one, NOW).ends_with("221 Closing the connection\r\n"));
+                assert!(one.has_said_all(NOW));
                 one.shut();
             }
-            assert!(!one.is_parting(), "once is enough");
+            assert!(!one.has_said_all(NOW), "once is enough");
             // Whatever it still says is read and forgotten.
             let room = one.wants(NOW).read.len();
             assert!(room > 0);
@@ -414,7 +417,7 @@ mod tests {
         say(&mut one, NOW);
         let at = one.wants(NOW).deadline.unwrap().at;
         assert!(matches!(one.poll(at), Err(AcceptedError::Smtp(server::Error::Timeout(_)))));
-        assert!(one.is_parting() && say(&mut one, at).starts_with("421 "));
+        assert!(!one.has_said_all(at) && say(&mut one, at).starts_with("421 ") && one.has_said_all(at));
         assert!(!one.is_done(at) && one.is_done(at.after(FAREWELL)));
     }
 
@@ -428,7 +431,7 @@ mod tests {
         assert!(wants.write.ends_with(b"421 Shutting down, closing the connection\r\n"));
         assert_eq!(wants.deadline.unwrap().at, NOW);
         assert_eq!(one.poll(NOW), Ok(None));
-        assert!(one.is_parting());
+        assert!(!one.is_done(NOW) && one.is_done(NOW.after(FAREWELL)));
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl Faulty {
         self.faults.cut_after.is_some_and(|most| self.received >= most)
     }
 
+    /// Whether something waits to be said.
+    pub(super) fn holds_back(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// What is wanted in spite of all.
     pub(super) fn spoil<'a>(&mut self, now: Instant, wants: Wants<'a>) -> Wants<'a> {
         let Wants { mut read, mut write, mut deadline } = wants;
