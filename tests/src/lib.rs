@@ -5,6 +5,7 @@
 pub mod dialogue;
 pub mod fuzz;
 pub mod laws;
+pub mod many;
 pub mod script;
 pub mod tls;
 pub mod transparent;
