@@ -1,6 +1,13 @@
 //! Fetches a page through a chain of proxies, with plain sockets and therefore without `https://`:
 //! `http_through_chain example.com:80 socks5h://127.0.0.1:1080 http://user:password@10.0.0.1:3128 ...`
 
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "sockets and clocks are what an adapter brings"
+)]
+
 use std::io::{self, Read, Write};
 use std::{error::Error, net::TcpStream, time};
 

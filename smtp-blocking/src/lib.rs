@@ -18,27 +18,31 @@
 
 mod dial;
 mod drive;
-mod error;
+#[cfg(feature = "pool")]
+pub mod pool;
 pub mod serve;
+mod stream;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod transport;
 
-use std::collections::VecDeque;
-use std::io::{Empty, Read};
+use std::io::{self, Read};
 use std::net::TcpStream;
 
-use smtp_proto::client::{Envelope, Event, Report};
+use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
+use smtp_proto::session::{Fitness, Message, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 
 pub use dial::dial;
-use drive::{Drive, Source};
-pub use error::Error;
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
+use stream::Clock;
 pub use transport::{Blocking, Pollable, Ready, Transport};
+
+/// Why an operation did not succeed.
+pub type Error = smtp_proto::session::Error<io::Error>;
 
 /// Resolves, connects (through proxies, where there are some), secures and authenticates as `config` says.
 ///
@@ -63,16 +67,12 @@ pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
     }
 }
 
-/// Messages taken from an iterator before the one whose turn it is was handed over: their commands may follow it at once.
-const AHEAD: usize = 2;
-
 /// One session with a server.
+#[derive(Debug)]
 pub struct Smtp<S = Pollable<TcpStream>> {
-    drive: Drive<S>,
-    ready: bool,
-    /// An operation has begun, and not come to its end.
-    busy: bool,
-    endings: smtp_proto::body::LineEndings,
+    session: Session<io::Error>,
+    stream: S,
+    clock: Clock,
 }
 
 impl<S: Transport> Smtp<S> {
@@ -94,9 +94,8 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Misuse`].
     pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
-        let connection = Connection::new(config.clone().on_platform(), route)?;
-        let endings = config.get_line_endings();
-        Ok(Self { drive: Drive::new(connection, stream), ready: false, busy: false, endings })
+        let session = Session::new(&config.clone().on_platform(), route)?;
+        Ok(Self { session, stream, clock: Clock::start() })
     }
 
     /// Runs until the session is greeted, secured and authenticated as configured.
@@ -105,14 +104,12 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Session`].
     pub fn ready(&mut self) -> Result<(), Error> {
-        if !self.ready {
-            self.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(()))?;
-            self.ready = true;
-        }
-        Ok(())
+        let mut task = self.session.ready();
+        self.run(&mut task)
     }
 
-    /// Sends one message, read from `message` as it goes: memory does not depend on its size.
+    /// Sends one message, read from `message` as it goes: memory does not depend on its size. Who wants to know how far it
+    /// is gives a [`Message`].
     ///
     /// What became of each recipient is in the report, also where the session broke down on the way; a report is no
     /// promise that all were accepted.
@@ -121,16 +118,9 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub fn send(&mut self, envelope: &Envelope, message: impl Read) -> Result<Report, Error> {
-        self.check_clean()?;
-        let id = self.drive.connection.send(envelope.clone(), self.endings)?;
-        let mut sources = [Source::new(id, message)];
-        let report = self.until(&mut sources, |event| match event {
-            Event::Sent(report) if report.transaction == id => Some(report),
-            _ => None,
-        })?;
-        let [source] = sources;
-        source.failed.map_or(Ok(report), Err)
+    pub fn send<R: Read>(&mut self, envelope: &Envelope, message: impl Into<Message<R>>) -> Result<Report, Error> {
+        let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
+        self.run(&mut task)?
     }
 
     /// Sends messages one behind the other, as close as the server allows: the next one's commands do not wait for the reply to
@@ -143,45 +133,15 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
     /// [`Error::Unfinished`]: nothing was sent.
-    pub fn send_all<R: Read>(
+    pub fn send_all<M: Into<Message<R>>, R: Read>(
         &mut self,
-        messages: impl IntoIterator<Item = (Envelope, R)>,
+        messages: impl IntoIterator<Item = (Envelope, M)>,
         mut told: impl FnMut(Result<Report, Error>),
     ) -> Result<(), Error> {
-        self.check_clean()?;
-        self.busy = true;
-        let mut messages = messages.into_iter().fuse();
-        let (mut sources, mut due) = (Vec::new(), VecDeque::new());
-        loop {
-            while sources.len() < AHEAD {
-                let Some((envelope, message)) = messages.next() else { break };
-                let queued = self.drive.connection.send(envelope, self.endings);
-                sources.extend(queued.as_ref().ok().map(|id| Source::new(*id, message)));
-                due.push_back(queued);
-                while let Some(Err(misuse)) = due.front() {
-                    told(Err(misuse.clone().into()));
-                    due.pop_front();
-                }
-            }
-            if due.is_empty() {
-                break;
-            }
-            match self.drive.next(&mut sources)? {
-                Some(Event::Sent(report)) => {
-                    let at = sources.iter().position(|source| source.id == report.transaction);
-                    let failed = at.and_then(|at| sources.remove(at).failed);
-                    due.pop_front();
-                    told(failed.map_or(Ok(report), Err));
-                    while let Some(Err(misuse)) = due.front() {
-                        told(Err(misuse.clone().into()));
-                        due.pop_front();
-                    }
-                }
-                Some(_) => {}
-                None => sources.retain(|source| !source.is_handed_over()),
-            }
+        let mut task = self.session.send_all(self.clock.now(), messages)?;
+        while let Some(sent) = self.run(&mut task)? {
+            told(sent);
         }
-        self.busy = false;
         Ok(())
     }
 
@@ -191,12 +151,8 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Session`], [`Error::Misuse`], [`Error::Unfinished`]. A reply of 4yz or 5yz is no error.
     pub fn command(&mut self, command: Command) -> Result<Reply, Error> {
-        self.check_clean()?;
-        let id = self.drive.connection.command(command)?;
-        self.until(&mut nothing(), |event| match event {
-            Event::Replied { command, reply } if command == id => Some(reply),
-            _ => None,
-        })
+        let mut task = self.session.command(self.clock.now(), command)?;
+        self.run(&mut task)
     }
 
     /// Says QUIT, and closes.
@@ -205,50 +161,38 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Session`] where the session was over before.
     pub fn quit(mut self) -> Result<(), Error> {
-        self.check_clean()?;
-        self.drive.connection.quit()?;
-        self.until(&mut nothing(), |event| matches!(event, Event::Closed(_)).then_some(()))?;
-        self.drive.part(false);
-        Ok(())
+        let mut task = self.session.quit(self.clock.now())?;
+        self.run(&mut task)
+    }
+
+    /// Asks whether the server still listens (NOOP).
+    ///
+    /// # Errors
+    ///
+    /// As for [`command`](Self::command).
+    pub fn noop(&mut self) -> Result<(), Error> {
+        self.command(Command::noop()).map(drop)
+    }
+
+    /// Whether a session that lay idle can be used once more; without a word, and without waiting.
+    pub fn fitness(&mut self, reuse: &Reuse) -> Fitness {
+        self.catch_up();
+        self.session.fitness(self.clock.now(), reuse)
+    }
+
+    /// Says QUIT, where the server may be listening for that, and closes, without waiting for anybody.
+    pub fn leave(&mut self) {
+        self.session.leave(self.clock.now());
+        self.catch_up();
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.
     pub fn connection(&self) -> &Connection {
-        &self.drive.connection
+        self.session.connection()
     }
 
     /// The stream that the session runs on.
     pub fn stream(&self) -> &S {
-        self.drive.stream()
+        &self.stream
     }
-
-    /// Runs until an event is the one waited for.
-    fn until<R: Read, T>(
-        &mut self,
-        sources: &mut [Source<R>],
-        wanted: impl Fn(Event) -> Option<T>,
-    ) -> Result<T, Error> {
-        self.busy = true;
-        loop {
-            if let Some(found) = self.drive.next(sources)?.and_then(&wanted) {
-                self.busy = false;
-                return Ok(found);
-            }
-        }
-    }
-
-    fn check_clean(&mut self) -> Result<(), Error> {
-        let now = self.drive.now();
-        match self.drive.connection.poll(now) {
-            Err(error) => Err(Error::Session { error, source: None }),
-            Ok(_) if self.busy => Err(Error::Unfinished),
-            // Replies to what the last message said in vain may still be due; what is said next goes behind them.
-            Ok(_) => Ok(()),
-        }
-    }
-}
-
-/// No message: what is waited for is something else.
-fn nothing() -> [Source<Empty>; 0] {
-    []
 }

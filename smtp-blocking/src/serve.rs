@@ -10,7 +10,7 @@
 //! serve(&listener, 100, &stop, |stream, peer| {
 //!     let config = server::Config::new("mx.example.org").expect("a lawful name");
 //!     let accepted = Accepted::new(config, None).expect("a configuration that can be said");
-//!     let mut served = Served::tcp(accepted, stream).until(&stop);
+//!     let mut served = Served::new(accepted, stream).until(&stop);
 //!     while let Ok(Some(event)) = served.next() {
 //!         println!("{peer}: {event:?}");
 //!         // Whatever was asked: yes.
@@ -27,17 +27,19 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smtp_proto::server::Event;
-use smtp_proto::{Accepted, AcceptedError, Instant, Wants};
+use smtp_proto::session::{Link, Polled};
+use smtp_proto::{Accepted, AcceptedError};
 
-use crate::transport::{Pollable, Ready, Transport};
+use crate::stream::{Clock, exchange};
+use crate::{Pollable, Transport};
 
 /// How often a stop is looked for.
 const TICK: Duration = Duration::from_millis(50);
@@ -91,28 +93,18 @@ impl Stop {
 ///
 /// Where an event is a question, it is answered through [`connection`](Self::connection) before the next call; the session
 /// stands still until then.
+#[derive(Debug)]
 pub struct Served<S = Pollable<TcpStream>> {
-    connection: Accepted,
+    link: Link<Accepted, io::Error>,
     stream: S,
-    epoch: Clock,
+    clock: Clock,
     stop: Option<Stop>,
-    /// Shuts the writing side, where the stream has one of its own.
-    shut: Option<fn(&S)>,
-    failed: Option<io::Error>,
-}
-
-impl Served {
-    /// A session over a TCP stream that was accepted.
-    pub fn tcp(connection: Accepted, stream: Pollable<TcpStream>) -> Self {
-        let shut = |stream: &Pollable<TcpStream>| drop(stream.get_ref().shutdown(Shutdown::Write));
-        Self { shut: Some(shut), ..Self::new(connection, stream) }
-    }
 }
 
 impl<S: Transport> Served<S> {
-    /// A session over a stream that was accepted. Dropping it must close the stream.
+    /// A session over a stream that was accepted.
     pub fn new(connection: Accepted, stream: S) -> Self {
-        Self { connection, stream, epoch: Clock::now(), stop: None, shut: None, failed: None }
+        Self { link: Link::new(connection), stream, clock: Clock::start(), stop: None }
     }
 
     /// Ends with 421 at the next boundary between replies, once the server is being stopped.
@@ -124,7 +116,7 @@ impl<S: Transport> Served<S> {
 
     /// The session itself: its questions, and what is known of the client.
     pub fn connection(&mut self) -> &mut Accepted {
-        &mut self.connection
+        self.link.end_mut()
     }
 
     /// The stream that the session runs on.
@@ -143,72 +135,24 @@ impl<S: Transport> Served<S> {
     )]
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
-            let now = Instant::from_epoch(self.epoch.elapsed());
-            let polled = self.connection.poll(now);
-            if let Ok(Some(event)) = polled {
-                return Ok(Some(event));
+            let now = self.clock.now();
+            match self.link.poll(now) {
+                Polled::Event(event) => return Ok(Some(event)),
+                Polled::Over(Ok(())) => return Ok(None),
+                Polled::Over(Err(error)) => return Err(Error { error, source: self.link.take_failure() }),
+                Polled::Wait => {}
             }
-            if self.connection.is_done(now) || !self.turn(now) {
-                return polled.map_err(|error| Error { error, source: self.failed.take() });
+            if self.stop.take_if(|stop| stop.is_stopped()).is_some() {
+                self.link.end_mut().shut_down();
             }
-        }
-    }
-
-    /// Waits for the stream, the deadline and the stop; then writes and reads. `false` where there is nothing left to do.
-    fn turn(&mut self, now: Instant) -> bool {
-        if self.stop.take_if(|stop| stop.is_stopped()).is_some() {
-            self.connection.shut_down();
-        }
-        if self.connection.has_said_all(now) {
-            // Without a writing side of its own, closing the stream is all there is.
-            let Some(shut) = self.shut else { return false };
-            shut(&self.stream);
-            self.connection.shut();
-        }
-        let Wants { read, write, deadline, .. } = self.connection.wants(now);
-        let wanted = Ready { read: !read.is_empty(), write: !write.is_empty() };
-        let limit = deadline.map(|deadline| deadline.at.since(now));
-        let limit = if self.stop.is_some() { Some(limit.map_or(TICK, |limit| limit.min(TICK))) } else { limit };
-        let ready = self.stream.wait(wanted, limit).unwrap_or(wanted);
-        let wrote = match ready.write {
-            true => {
-                self.stream.write(write).and_then(some).and_then(|n| self.stream.flush().or_else(later).map(|()| n))
+            let mut turn = self.link.turn(now);
+            if self.stop.is_some() {
+                let look = now.after(TICK);
+                turn.deadline = Some(turn.deadline.map_or(look, |deadline| deadline.min(look)));
             }
-            false => Ok(0),
-        };
-        let heard = match ready.read {
-            true => self.stream.read(read).map(Some),
-            false => Ok(None),
-        };
-        match wrote.or_else(|error| later(error).map(|()| 0)) {
-            Ok(n) => self.connection.sent(n),
-            Err(error) => {
-                self.failed.get_or_insert(error);
-                self.connection.write_failed();
-            }
+            let did = exchange(&mut self.stream, turn, now, false);
+            did.into_iter().flatten().for_each(|did| self.link.did(did));
         }
-        match heard.or_else(|error| later(error).map(|()| None)) {
-            Ok(None) => {}
-            Ok(Some(n)) => self.connection.received(n),
-            Err(error) => {
-                self.failed.get_or_insert(error);
-                self.connection.received(0);
-            }
-        }
-        true
-    }
-}
-
-/// A transport that takes nothing, and does not say why, is broken.
-fn some(n: usize) -> io::Result<usize> {
-    if n == 0 { Err(ErrorKind::WriteZero.into()) } else { Ok(n) }
-}
-
-/// Not now is no failure.
-fn later(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::TimedOut => Ok(()),
-        _ => Err(error),
     }
 }
 

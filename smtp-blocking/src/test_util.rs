@@ -27,6 +27,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -45,6 +46,14 @@ pub struct Server {
     address: SocketAddr,
     desk: Desk,
     stop: Stop,
+    arrived: Arc<Arrived>,
+}
+
+/// Tells who waits that a message has arrived.
+#[derive(Debug, Default)]
+struct Arrived {
+    guard: Mutex<()>,
+    bell: Condvar,
 }
 
 impl Server {
@@ -58,21 +67,24 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
         let stop = Stop::new();
-        let (all, end) = (desk.clone(), stop.clone());
+        let arrived = Arc::new(Arrived::default());
+        let (all, end, told) = (desk.clone(), stop.clone(), arrived.clone());
         thread::Builder::new().spawn(move || {
             let served = serve(&listener, MOST, &end, |stream, _| {
                 // The policy was tried before.
                 let Ok((accepted, mut attendant)) = all.accept() else { return };
-                let mut served = Served::tcp(accepted, stream).until(&end);
+                let mut served = Served::new(accepted, stream).until(&end);
                 while let Ok(Some(event)) = served.next() {
                     if let Some(received) = attendant.attend(served.connection(), event) {
+                        let _held = told.guard.lock().unwrap_or_else(PoisonError::into_inner);
                         all.put(received);
+                        told.bell.notify_all();
                     }
                 }
             });
             served.expect("a listener that can be waited for");
         })?;
-        Ok(Self { address, desk, stop })
+        Ok(Self { address, desk, stop, arrived })
     }
 
     /// Where it listens.
@@ -112,7 +124,11 @@ impl Server {
 
     /// Waits until so many messages have arrived, or the time is up; gives what has.
     pub fn wait_for(&self, messages: usize, limit: Duration) -> Vec<Received> {
-        self.desk.wait_for(messages, limit)
+        let missing = |_: &mut ()| self.desk.received().len() < messages;
+        let held = self.arrived.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        // Too late, or never: what is there says so.
+        drop(self.arrived.bell.wait_timeout_while(held, limit, missing));
+        self.desk.received()
     }
 }
 

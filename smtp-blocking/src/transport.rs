@@ -26,6 +26,15 @@ pub trait Transport: Read + Write {
     ///
     /// The stream cannot be waited for.
     fn wait(&mut self, wanted: Ready, limit: Option<Duration>) -> io::Result<Ready>;
+
+    /// Closes this direction: nothing more will be written. Where a stream knows no such thing, dropping it has to do.
+    ///
+    /// # Errors
+    ///
+    /// The stream cannot be closed; that is of no consequence.
+    fn close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A stream of the system's, set to non-blocking: TCP, a Unix socket, a pipe.
@@ -98,6 +107,11 @@ impl<S: Read + Write + AsPollable> Transport for Pollable<S> {
             read: wanted.read && (broken || got.contains(PollFlags::IN)),
             write: wanted.write && (broken || got.contains(PollFlags::OUT)),
         })
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        // A pipe is no socket; it ends when it is dropped.
+        Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write)?)
     }
 }
 

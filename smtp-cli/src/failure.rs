@@ -11,7 +11,7 @@ use proxy_proto::ProxyUrl;
 use serde::Serialize;
 use smtp_proto::client::{Outcome, Recipient, Report};
 use smtp_proto::reply::Reply;
-use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, tls};
+use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, session, tls};
 
 /// Exit statuses, as the manual has them.
 pub(crate) mod status {
@@ -191,25 +191,19 @@ impl Failure {
     }
 }
 
-macro_rules! from_adapter {
-    ($adapter:ident) => {
-        impl From<$adapter::Error> for Failure {
-            fn from(error: $adapter::Error) -> Self {
-                use $adapter::Error;
-                match error {
-                    Error::Resolve { host, source } => Self::resolve(&host, &source),
-                    Error::Connect(tried) => Self::connect(&tried),
-                    Error::Session { error, source } => Self::session(&error, source.as_ref()),
-                    Error::Message(source) => Self::input(format_args!("the message cannot be read: {source}")),
-                    Error::Misuse(misuse) => Self::misuse(&misuse),
-                    other => Self::new(Kind::Closed, status::LATER, other),
-                }
-            }
+impl From<session::Error<io::Error>> for Failure {
+    fn from(error: session::Error<io::Error>) -> Self {
+        use session::Error;
+        match error {
+            Error::Resolve { host, source } => Self::resolve(&host, &source),
+            Error::Connect(tried) => Self::connect(&tried),
+            Error::Session { error, source } => Self::session(&error, source.as_ref()),
+            Error::Message(source) => Self::input(format_args!("the message cannot be read: {source}")),
+            Error::Misuse(misuse) => Self::misuse(&misuse),
+            other => Self::new(Kind::Closed, status::LATER, other),
         }
-    };
+    }
 }
-from_adapter!(smtp_tokio);
-from_adapter!(smtp_blocking);
 
 fn refusal(reply: &Reply) -> u8 {
     if reply.code().is_transient() { status::LATER } else { status::REFUSED }

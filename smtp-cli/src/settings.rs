@@ -275,7 +275,11 @@ fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Conne
     }
     let mut settings = Tls::default().min(min).max(max);
     for path in &args.ca {
-        settings = settings.trust_pem(&read(path)?).map_err(|why| broken(path, why))?;
+        let octets = read(path)?;
+        // DER begins with a SEQUENCE of more than 127 octets, PEM is text.
+        let der = matches!(octets[..], [0x30, 0x81..=0x84, ..]);
+        let trusted = if der { settings.trust_der(&octets) } else { settings.trust_pem(&octets) };
+        settings = trusted.map_err(|why| broken(path, why))?;
     }
     if let Some(own) = own {
         // It must run on a machine without any authorities, too.

@@ -52,7 +52,7 @@ fn what_cannot_be_meant_is_64() {
         assert_eq!((&report["error"]["kind"], &report["outcome"]), (&"usage".into(), &"failed".into()), "{ran:?}");
     }
     let ran = run(&[&["send", "--tls-min", "1.1"], &server[..], &from, &to].concat());
-    assert!(ran.status == 64 && ran.stderr.contains("older than 1.2"), "{ran:?}");
+    assert!(ran.status == 64 && ran.stderr.contains("the oldest TLS version is 1.2"), "{ran:?}");
     assert_eq!(run(&[]).status, 64);
     assert_eq!((run(&["--help"]).status, run(&["send", "--help"]).status, run(&["--version"]).status), (0, 0, 0));
 }

@@ -1,4 +1,11 @@
 //! An adapter of one's own: a socket, a clock, a loop. Sends one message to the server given as HOST:PORT.
+
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "sockets and clocks are what an adapter brings"
+)]
 use smtp_proto::client::{Envelope, Event};
 use smtp_proto::{Config, Connection, Instant, Route, Security};
 use std::io::{Read, Write};

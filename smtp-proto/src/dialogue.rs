@@ -123,6 +123,13 @@ impl<T: Copy> Dialogue<T> {
         self.due.iter().filter(|due| answers(&due.to)).count()
     }
 
+    /// Frees the queue where it is empty.
+    pub(crate) fn give_back(&mut self) {
+        if self.due.is_empty() {
+            self.due = VecDeque::new();
+        }
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.due.is_empty()
     }

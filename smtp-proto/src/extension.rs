@@ -5,7 +5,9 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 
+use crate::Misuse;
 use crate::reply::Reply;
 
 /// The extensions a server offers, in its order.
@@ -28,18 +30,23 @@ impl Extensions {
     pub fn from_reply(reply: &Reply) -> Self {
         let mut extensions = Self::default();
         for line in reply.lines().skip(1) {
-            let line = String::from_utf8_lossy(line);
-            let mut words = line.split_ascii_whitespace();
-            let Some(keyword) = words.next() else { continue };
-            let keyword = keyword.to_ascii_uppercase();
-            match keyword.strip_prefix("AUTH=") {
-                Some(first) => {
-                    extensions.add("AUTH", Some(first).filter(|first| !first.is_empty()).into_iter().chain(words))
-                }
-                None => extensions.add(&keyword, words),
-            }
+            extensions.read(&String::from_utf8_lossy(line));
         }
+        // It is kept as long as the session.
+        extensions.offered.shrink_to_fit();
+        extensions.offered.iter_mut().for_each(|one| one.parameters.shrink_to_fit());
         extensions
+    }
+
+    /// Reads one line of an offer.
+    fn read(&mut self, line: &str) {
+        let mut words = line.split_ascii_whitespace();
+        let Some(keyword) = words.next() else { return };
+        let keyword = keyword.to_ascii_uppercase();
+        match keyword.strip_prefix("AUTH=") {
+            Some(first) => self.add("AUTH", Some(first).filter(|first| !first.is_empty()).into_iter().chain(words)),
+            None => self.add(&keyword, words),
+        }
     }
 
     fn add<'a>(&mut self, keyword: &str, parameters: impl Iterator<Item = &'a str>) {
@@ -75,6 +82,20 @@ impl Extensions {
         self.offered.retain(|one| !one.keyword.eq_ignore_ascii_case(keyword));
     }
 
+    /// Adds an extension, for servers that bear more than they offer: a line as it stands in an answer to EHLO, such as
+    /// `"PIPELINING"` or `"SIZE 10240000"`. It takes the place of what was offered under the same keyword.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] where the line is empty or holds a control character.
+    pub fn set(&mut self, line: &str) -> Result<(), Misuse> {
+        check_line(line)?;
+        let keyword = line.split_ascii_whitespace().next().unwrap_or_default();
+        self.remove(keyword.split('=').next().unwrap_or_default());
+        self.read(line);
+        Ok(())
+    }
+
     /// The SASL mechanisms that the server supports (RFC 4954); empty where AUTH is not offered.
     pub fn mechanisms(&self) -> &[String] {
         self.get("AUTH").unwrap_or_default()
@@ -101,6 +122,12 @@ impl Extensions {
         self.offers("CHUNKING")
     }
 
+    /// PIPECONNECT (Exim; earlier `X_PIPE_CONNECT`): commands may come before the greeting was read, from who has been here
+    /// before. See [`Remembered`](crate::client::Remembered).
+    pub fn pipe_connect(&self) -> bool {
+        self.offers("PIPECONNECT") || self.offers("X_PIPE_CONNECT")
+    }
+
     /// STARTTLS (RFC 3207).
     pub fn starttls(&self) -> bool {
         self.offers("STARTTLS")
@@ -114,6 +141,33 @@ impl Extensions {
     /// SMTPUTF8 (RFC 6531).
     pub fn smtputf8(&self) -> bool {
         self.offers("SMTPUTF8")
+    }
+}
+
+/// A line of an offer, as somebody gives it.
+pub(crate) fn check_line(line: &str) -> Result<(), Misuse> {
+    let what = "extension";
+    if line.trim_ascii().is_empty() {
+        return Err(Misuse::Empty { what });
+    }
+    match line.bytes().find(u8::is_ascii_control) {
+        Some(octet) => Err(Misuse::Forbidden { what, octet }),
+        None => Ok(()),
+    }
+}
+
+impl fmt::Display for Extension {
+    /// As the server wrote it, but for its spacing and case. What holds a control character is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = [&self.keyword].into_iter().chain(&self.parameters);
+        let clean = |word: &&String| !word.contains(char::is_control);
+        if let Some(keyword) = words.next().filter(clean) {
+            f.write_str(keyword)?;
+            for word in words.filter(clean) {
+                write!(f, " {word}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -160,5 +214,19 @@ mod tests {
         let mut offer = extensions("hi\nPIPELINING\nSIZE");
         offer.remove("pipelining");
         assert!(!offer.pipelining() && offer.offers("SIZE"));
+    }
+    #[test]
+    fn an_extension_can_be_added_or_put_right() {
+        let mut offer = extensions("hi\nSIZE 10\nAUTH LOGIN");
+        offer.set("size 20").unwrap();
+        offer.set("Pipelining").unwrap();
+        offer.set("AUTH=PLAIN").unwrap();
+        assert_eq!((offer.size_limit(), offer.pipelining()), (Some(20), true));
+        assert_eq!(offer.mechanisms(), ["PLAIN"]);
+        assert_eq!(offer.iter().count(), 3);
+        assert_eq!(offer.iter().next().unwrap().to_string(), "SIZE 20");
+        for bad in ["", " ", "A\r\nB", "A\0"] {
+            assert!(offer.set(bad).is_err(), "{bad:?}");
+        }
     }
 }

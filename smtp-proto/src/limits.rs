@@ -2,7 +2,7 @@
 //!
 //! | limit | `rfc5321` (section 4.5.3.2) | `interactive` | counts |
 //! |---|---|---|---|
-//! | `resolve` | 60 s | 10 s | the lookup of the first name |
+//! | `resolve` | 60 s | 10 s | the lookup of one name |
 //! | `connect` | 60 s | 10 s | one address, until TCP is open |
 //! | `hop` | 60 s | 15 s | the handshake with one proxy |
 //! | `tls` | 60 s | 15 s | one TLS handshake |
@@ -16,7 +16,7 @@
 //! | `message` | 10 min | 5 min | the final dot, until its reply |
 //! | `command` | 5 min | 60 s | another command, until its reply |
 //! | `quit` | 5 min | 5 s | QUIT, until its reply |
-//! | `operation` | none | none | becoming ready; or one message; as a whole |
+//! | `operation` | none | none | becoming ready, from the first lookup or dial on, all attempts together; or one message; as a whole |
 //!
 //! A reply's limit counts from the moment its command was put out, or from the reply before it where commands went out
 //! in a group; octets that do not complete a reply do not prolong it.

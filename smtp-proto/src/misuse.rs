@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use core::fmt;
+use core::time::Duration;
 
 /// What a caller asked for and cannot have. Nothing was sent, and no state has changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +65,15 @@ pub enum Misuse {
         /// The limit it was meant for.
         what: &'static str,
     },
+    /// A duration outside of what can be meant.
+    Range {
+        /// What it was meant for.
+        what: &'static str,
+        /// The shortest.
+        least: Duration,
+        /// The longest.
+        most: Duration,
+    },
     /// The credentials cannot be used with any mechanism, or not with this one.
     Credentials {
         /// Why not.
@@ -102,6 +112,7 @@ impl fmt::Display for Misuse {
             Self::NoRecipients => f.write_str("a message needs at least one recipient"),
             Self::BareLineEnding => f.write_str("the message contains a bare CR or LF"),
             Self::Duration { what } => write!(f, "the {what} limit must be more than zero and at most a day"),
+            Self::Range { what, least, most } => write!(f, "the {what} must be from {least:?} to {most:?}"),
             Self::Credentials { why } => write!(f, "the credentials cannot be used: {why}"),
             Self::Proxy { hop, why } => write!(f, "hop {hop}: {why}"),
             Self::Tls { why } => write!(f, "the TLS settings cannot be used: {why}"),

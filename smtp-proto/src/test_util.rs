@@ -8,8 +8,8 @@
 
 use std::string::{String, ToString};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant as Clock};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use std::vec::Vec;
 
 use crate::command::{ForwardPath, ReversePath};
@@ -364,7 +364,6 @@ pub struct Desk {
 struct Shared {
     policy: Mutex<Policy>,
     received: Mutex<Vec<Received>>,
-    arrived: Condvar,
 }
 
 impl Desk {
@@ -376,7 +375,7 @@ impl Desk {
     pub fn new(policy: Policy) -> Result<Self, Misuse> {
         let authority = Arc::new(Authority::new()?);
         policy.config()?;
-        let shared = Shared { policy: Mutex::new(policy), received: Mutex::default(), arrived: Condvar::new() };
+        let shared = Shared { policy: Mutex::new(policy), received: Mutex::default() };
         Ok(Self { shared: Arc::new(shared), authority })
     }
 
@@ -407,7 +406,6 @@ impl Desk {
     /// A message has arrived.
     pub fn put(&self, received: Received) {
         self.shared.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
-        self.shared.arrived.notify_all();
     }
 
     /// What has arrived so far, in its order.
@@ -418,21 +416,6 @@ impl Desk {
     /// What has arrived so far, and is forgotten by this.
     pub fn take(&self) -> Vec<Received> {
         std::mem::take(&mut *self.shared.received.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Waits, blocking the thread, until so many messages have arrived, or the time is up; gives what has.
-    pub fn wait_for(&self, messages: usize, limit: Duration) -> Vec<Received> {
-        let until = Clock::now() + limit;
-        let mut received = self.shared.received.lock().unwrap_or_else(PoisonError::into_inner);
-        while received.len() < messages {
-            let left = until.saturating_duration_since(Clock::now());
-            if left.is_zero() {
-                break;
-            }
-            let waited = self.shared.arrived.wait_timeout(received, left);
-            received = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        received.clone()
     }
 
     /// The certificate of the authority that has signed the server's, as PEM: whom a client must trust.

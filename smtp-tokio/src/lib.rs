@@ -18,25 +18,30 @@
 
 mod dial;
 mod drive;
-mod error;
+#[cfg(feature = "pool")]
+pub mod pool;
 pub mod serve;
+mod stream;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 
-use std::collections::VecDeque;
+use std::io;
 
-use smtp_proto::client::{Envelope, Event, Report};
+use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
 use smtp_proto::reply::Reply;
+use smtp_proto::session::{Fitness, Message, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
-use tokio::io::{AsyncRead, AsyncWrite, Empty};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 pub use dial::dial;
-use drive::{Drive, Source};
-pub use error::Error;
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
+use stream::Clock;
+
+/// Why an operation did not succeed.
+pub type Error = smtp_proto::session::Error<io::Error>;
 
 /// Resolves, connects (through proxies, where there are some), secures and authenticates as `config` says.
 ///
@@ -61,19 +66,15 @@ pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
     }
 }
 
-/// Messages taken from an iterator before the one whose turn it is was handed over: their commands may follow it at once.
-const AHEAD: usize = 2;
-
 /// One session with a server.
 ///
 /// A future of it may be dropped at any time. A session left in the middle of something is not used again: the next
 /// operation says [`Error::Unfinished`].
+#[derive(Debug)]
 pub struct Smtp<S = TcpStream> {
-    drive: Drive<S>,
-    ready: bool,
-    /// An operation has begun, and not come to its end.
-    busy: bool,
-    endings: smtp_proto::body::LineEndings,
+    session: Session<io::Error>,
+    stream: S,
+    clock: Clock,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
@@ -95,9 +96,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Misuse`].
     pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
-        let connection = Connection::new(config.clone().on_platform(), route)?;
-        let endings = config.get_line_endings();
-        Ok(Self { drive: Drive::new(connection, stream), ready: false, busy: false, endings })
+        let session = Session::new(&config.clone().on_platform(), route)?;
+        Ok(Self { session, stream, clock: Clock::start() })
     }
 
     /// Runs until the session is greeted, secured and authenticated as configured.
@@ -106,14 +106,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Session`].
     pub async fn ready(&mut self) -> Result<(), Error> {
-        if !self.ready {
-            self.until(&mut nothing(), |event| matches!(event, Event::Ready).then_some(())).await?;
-            self.ready = true;
-        }
-        Ok(())
+        let mut task = self.session.ready();
+        self.run(&mut task).await
     }
 
-    /// Sends one message, read from `message` as it goes: memory does not depend on its size.
+    /// Sends one message, read from `message` as it goes: memory does not depend on its size. Who wants to know how far it
+    /// is gives a [`Message`].
     ///
     /// What became of each recipient is in the report, also where the session broke down on the way; a report is no
     /// promise that all were accepted.
@@ -122,17 +120,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub async fn send(&mut self, envelope: &Envelope, message: impl AsyncRead + Unpin) -> Result<Report, Error> {
-        self.check_clean()?;
-        let id = self.drive.connection.send(envelope.clone(), self.endings)?;
-        let mut sources = [Source::new(id, message)];
-        let report = self.until(&mut sources, |event| match event {
-            Event::Sent(report) if report.transaction == id => Some(report),
-            _ => None,
-        });
-        let report = report.await?;
-        let [source] = sources;
-        source.failed.map_or(Ok(report), Err)
+    pub async fn send<R: AsyncRead + Unpin>(
+        &mut self,
+        envelope: &Envelope,
+        message: impl Into<Message<R>>,
+    ) -> Result<Report, Error> {
+        let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
+        self.run(&mut task).await?
     }
 
     /// Sends messages one behind the other, as close as the server allows: the next one's commands do not wait for the reply to
@@ -145,45 +139,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
     /// [`Error::Unfinished`]: nothing was sent.
-    pub async fn send_all<R: AsyncRead + Unpin>(
+    pub async fn send_all<M: Into<Message<R>>, R: AsyncRead + Unpin>(
         &mut self,
-        messages: impl IntoIterator<Item = (Envelope, R)>,
+        messages: impl IntoIterator<Item = (Envelope, M)>,
         mut told: impl FnMut(Result<Report, Error>),
     ) -> Result<(), Error> {
-        self.check_clean()?;
-        self.busy = true;
-        let mut messages = messages.into_iter().fuse();
-        let (mut sources, mut due) = (Vec::new(), VecDeque::new());
-        loop {
-            while sources.len() < AHEAD {
-                let Some((envelope, message)) = messages.next() else { break };
-                let queued = self.drive.connection.send(envelope, self.endings);
-                sources.extend(queued.as_ref().ok().map(|id| Source::new(*id, message)));
-                due.push_back(queued);
-                while let Some(Err(misuse)) = due.front() {
-                    told(Err(misuse.clone().into()));
-                    due.pop_front();
-                }
-            }
-            if due.is_empty() {
-                break;
-            }
-            match self.drive.next(&mut sources).await? {
-                Some(Event::Sent(report)) => {
-                    let at = sources.iter().position(|source| source.id == report.transaction);
-                    let failed = at.and_then(|at| sources.remove(at).failed);
-                    due.pop_front();
-                    told(failed.map_or(Ok(report), Err));
-                    while let Some(Err(misuse)) = due.front() {
-                        told(Err(misuse.clone().into()));
-                        due.pop_front();
-                    }
-                }
-                Some(_) => {}
-                None => sources.retain(|source| !source.is_handed_over()),
-            }
+        let mut task = self.session.send_all(self.clock.now(), messages)?;
+        while let Some(sent) = self.run(&mut task).await? {
+            told(sent);
         }
-        self.busy = false;
         Ok(())
     }
 
@@ -193,13 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Session`], [`Error::Misuse`], [`Error::Unfinished`]. A reply of 4yz or 5yz is no error.
     pub async fn command(&mut self, command: Command) -> Result<Reply, Error> {
-        self.check_clean()?;
-        let id = self.drive.connection.command(command)?;
-        let replied = |event| match event {
-            Event::Replied { command, reply } if command == id => Some(reply),
-            _ => None,
-        };
-        self.until(&mut nothing(), replied).await
+        let mut task = self.session.command(self.clock.now(), command)?;
+        self.run(&mut task).await
     }
 
     /// Says QUIT, and closes.
@@ -208,50 +167,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Session`] where the session was over before.
     pub async fn quit(mut self) -> Result<(), Error> {
-        self.check_clean()?;
-        self.drive.connection.quit()?;
-        self.until(&mut nothing(), |event| matches!(event, Event::Closed(_)).then_some(())).await?;
-        self.drive.part(false).await;
-        Ok(())
+        let mut task = self.session.quit(self.clock.now())?;
+        self.run(&mut task).await
+    }
+
+    /// Asks whether the server still listens (NOOP).
+    ///
+    /// # Errors
+    ///
+    /// As for [`command`](Self::command).
+    pub async fn noop(&mut self) -> Result<(), Error> {
+        self.command(Command::noop()).await.map(drop)
+    }
+
+    /// Whether a session that lay idle can be used once more; without a word, and without waiting.
+    pub fn fitness(&mut self, reuse: &Reuse) -> Fitness {
+        self.catch_up();
+        self.session.fitness(self.clock.now(), reuse)
+    }
+
+    /// Says QUIT, where the server may be listening for that, and closes, without waiting for anybody.
+    pub fn leave(&mut self) {
+        self.session.leave(self.clock.now());
+        self.catch_up();
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.
     pub fn connection(&self) -> &Connection {
-        &self.drive.connection
+        self.session.connection()
     }
 
     /// The stream that the session runs on.
     pub fn stream(&self) -> &S {
-        self.drive.stream()
+        &self.stream
     }
-
-    /// Runs until an event is the one waited for.
-    async fn until<R: AsyncRead + Unpin, T>(
-        &mut self,
-        sources: &mut [Source<R>],
-        wanted: impl Fn(Event) -> Option<T>,
-    ) -> Result<T, Error> {
-        self.busy = true;
-        loop {
-            if let Some(found) = self.drive.next(sources).await?.and_then(&wanted) {
-                self.busy = false;
-                return Ok(found);
-            }
-        }
-    }
-
-    fn check_clean(&mut self) -> Result<(), Error> {
-        let now = self.drive.now();
-        match self.drive.connection.poll(now) {
-            Err(error) => Err(Error::Session { error, source: None }),
-            Ok(_) if self.busy => Err(Error::Unfinished),
-            // Replies to what the last message said in vain may still be due; what is said next goes behind them.
-            Ok(_) => Ok(()),
-        }
-    }
-}
-
-/// No message: what is waited for is something else.
-fn nothing() -> [Source<Empty>; 0] {
-    []
 }

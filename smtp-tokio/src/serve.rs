@@ -31,20 +31,20 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use smtp_proto::server::Event;
-use smtp_proto::{Accepted, AcceptedError, Instant, Wants};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use smtp_proto::session::{Link, Polled};
+use smtp_proto::{Accepted, AcceptedError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// How long to wait before the next try where accepting has failed.
-const PAUSE: Duration = Duration::from_millis(50);
+use crate::stream::{Clock, exchange};
 
 /// Why a session ended badly.
 #[derive(Debug)]
@@ -94,31 +94,18 @@ impl Stopping {
 ///
 /// Where an event is a question, it is answered through [`connection`](Self::connection) before the next call; the session
 /// stands still until then.
+#[derive(Debug)]
 pub struct Served<S = TcpStream> {
-    connection: Accepted,
+    link: Link<Accepted, io::Error>,
     stream: S,
-    epoch: tokio::time::Instant,
+    clock: Clock,
     stopping: Stopping,
-    /// Written and not flushed: streams that buffer keep it back otherwise.
-    unflushed: bool,
-    failed: Option<io::Error>,
-}
-
-/// What happened first.
-enum Did {
-    Read(io::Result<usize>),
-    Wrote(io::Result<usize>),
-    Flushed(io::Result<()>),
-    Shut,
-    Stopped,
-    Nothing,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
     /// A session over a stream that was accepted.
     pub fn new(connection: Accepted, stream: S) -> Self {
-        let epoch = tokio::time::Instant::now();
-        Self { connection, stream, epoch, stopping: Stopping::never(), unflushed: false, failed: None }
+        Self { link: Link::new(connection), stream, clock: Clock::start(), stopping: Stopping::never() }
     }
 
     /// Ends with 421 at the next boundary between replies, once the server is being stopped.
@@ -130,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
 
     /// The session itself: its questions, and what is known of the client.
     pub fn connection(&mut self) -> &mut Accepted {
-        &mut self.connection
+        self.link.end_mut()
     }
 
     /// The stream that the session runs on.
@@ -147,79 +134,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
     /// [`Error`]; the stream is closed then, too.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
-            let now = self.now();
-            let polled = self.connection.poll(now);
-            if let Ok(Some(event)) = polled {
-                return Ok(Some(event));
+            let now = self.clock.now();
+            match self.link.poll(now) {
+                Polled::Event(event) => return Ok(Some(event)),
+                Polled::Over(Ok(())) => return Ok(None),
+                Polled::Over(Err(error)) => return Err(Error { error, source: self.link.take_failure() }),
+                Polled::Wait => {}
             }
-            if self.connection.is_done(now) {
-                return polled.map_err(|error| Error { error, source: self.failed.take() });
-            }
-            match self.turn(now).await {
-                Did::Read(Ok(n)) => self.connection.received(n),
-                Did::Read(Err(error)) => {
-                    self.failed.get_or_insert(error);
-                    self.connection.received(0);
-                }
-                Did::Wrote(Ok(n)) => {
-                    self.connection.sent(n);
-                    self.unflushed = true;
-                }
-                Did::Flushed(Ok(())) => self.unflushed = false,
-                Did::Shut => self.connection.shut(),
-                Did::Wrote(Err(error)) | Did::Flushed(Err(error)) => {
-                    self.failed.get_or_insert(error);
-                    self.unflushed = false;
-                    self.connection.write_failed();
-                }
-                Did::Stopped => {
-                    self.stopping = Stopping::never();
-                    self.connection.shut_down();
-                }
-                Did::Nothing => {}
-            }
-        }
-    }
-
-    fn now(&self) -> Instant {
-        Instant::from_epoch(self.epoch.elapsed())
-    }
-
-    /// Waits for the stream, the deadline and the stop at once, and takes the first.
-    async fn turn(&mut self, now: Instant) -> Did {
-        let said_all = self.connection.has_said_all(now);
-        let Wants { read, write, deadline, .. } = self.connection.wants(now);
-        let (stream, unflushed) = (&mut self.stream, self.unflushed);
-        let at = deadline.map(|deadline| self.epoch + deadline.at.since_epoch());
-        let mut stopped = pin!(self.stopping.wait());
-        let first = poll_fn(|cx| {
-            if stopped.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Did::Stopped);
-            }
-            let mut stream = Pin::new(&mut *stream);
-            let spoke = match write {
-                [] if unflushed => stream.as_mut().poll_flush(cx).map(Did::Flushed),
-                // Whether that works makes no difference to anybody here.
-                [] if said_all => stream.as_mut().poll_shutdown(cx).map(|_| Did::Shut),
-                [] => Poll::Pending,
-                write => stream.as_mut().poll_write(cx, write).map(|wrote| Did::Wrote(some(wrote))),
+            let first = {
+                let mut turn = self.link.turn(now);
+                let (stream, deadline, mut stopped) = (&mut self.stream, turn.deadline, pin!(self.stopping.wait()));
+                let first = poll_fn(|cx| match stopped.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => exchange(cx, stream, &mut turn).map(Some),
+                });
+                self.clock.until(deadline, first).await
             };
-            if spoke.is_ready() || read.is_empty() {
-                return spoke;
+            match first {
+                Some(Some(did)) => self.link.did(did),
+                Some(None) => {
+                    self.stopping = Stopping::never();
+                    self.link.end_mut().shut_down();
+                }
+                None => {}
             }
-            let mut buffer = ReadBuf::new(read);
-            stream.poll_read(cx, &mut buffer).map(|heard| Did::Read(heard.map(|()| buffer.filled().len())))
-        });
-        match at {
-            None => first.await,
-            Some(at) => tokio::time::timeout_at(at, first).await.unwrap_or(Did::Nothing),
         }
     }
-}
-
-/// A transport that takes nothing, and does not say why, is broken.
-fn some(wrote: io::Result<usize>) -> io::Result<usize> {
-    wrote.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) })
 }
 
 /// Accepts connections and runs a session for each, at most `most` at a time; whoever comes then waits to be accepted.
@@ -271,7 +211,7 @@ async fn accept(
                 return (stream, peer, place);
             }
             // One client went away before it was met, or the system is out of descriptors: neither is for ever.
-            Err(_) => tokio::time::sleep(PAUSE).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }

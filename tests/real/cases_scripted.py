@@ -409,49 +409,6 @@ def _(context: Context):
         check(ran, results(ran) == ["refused"], "not refused")
 
 
-# Stalls
-
-def stall(where: str, *args, expect: int = 75, name: str | None = None, **steps):
-    @group.each(f"stall, {name or where}: {expect}")
-    def _(context: Context):
-        with Server(polite(**steps), context.bed.ca) as server:
-            ran = talk_to(context, server, *(args or CLEAR), "--timeout", "2s", "--greeting-timeout", "2s",
-                          expect=expect, **SECRET)
-            kind(ran, "timeout")
-            phase(ran, where)
-            check(ran, 1.9 < ran.seconds < 8, f"took {ran.seconds:.1f} s")
-            if expect == 74:
-                check(ran, results(ran) == ["unknown"], "not unknown")
-
-
-stall("greeting", greeting=Peer.stall)
-stall("greeting", name="greeting, half a line", greeting=after(b"220 ser", Peer.stall))
-stall("EHLO", ehlo=Peer.stall)
-stall("EHLO", name="EHLO, half a reply", ehlo=after(b"250-server.example.org\r\n", Peer.stall))
-stall("STARTTLS", "--security", "starttls", ehlo=ehlo("STARTTLS"), starttls=Peer.stall)
-stall("TLS handshake", "--security", "starttls", name="TLS handshake after 220",
-      ehlo=ehlo("STARTTLS"), starttls=after(b"220 go on\r\n", Peer.stall))
-stall("AUTH", *CLEAR, *LOGIN, "--danger-allow-clear-text-auth", "--auth", "PLAIN",
-      ehlo=ehlo("AUTH PLAIN"), auth=Peer.stall)
-stall("MAIL", mail=Peer.stall)
-stall("RCPT", rcpt=Peer.stall)
-stall("RCPT", name="RCPT in a group", ehlo=ehlo("PIPELINING"), rcpt=Peer.stall)
-stall("DATA", data=Peer.stall)
-stall("final dot", expect=74, message=Peer.stall)
-stall("final dot", expect=74, name="BDAT LAST", ehlo=ehlo("PIPELINING", "CHUNKING"), bdat=Peer.stall)
-
-
-@group.each("stall while the body is going out: 75")
-def _(context: Context):
-    # Reads nothing more; the client's writing comes to a halt.
-    idle = part_of_body(lambda peer: peer.server.done.wait(15))
-    with Server(polite(body=idle)) as server:
-        ran = talk_to(context, server, *CLEAR, "--timeout", "2s", expect=75, message=messages.big("stalled", LONG))
-        kind(ran, "timeout")
-        phase(ran, "data block")
-        check(ran, results(ran)[0] in ("deferred", "not-sent"), "another result")
-
-
 # Elsewhere
 
 @group.each("an address with a line end is not even tried: 64")

@@ -1,6 +1,6 @@
 """Postfix in a folder of its own: configuration, queue, data and mail store; several ports, no way out.
 
-There is no SMTP client among its services, so nothing can leave the machine.
+The SMTP clients among its services know a loopback port each, so nothing can leave the machine.
 """
 
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ports
 from ca import Authority
-from dovecot import Dovecot
+from dovecot import PASSWORD, USER, Dovecot
 
 MAILBOXES = 1000
 
@@ -35,6 +35,17 @@ local_recipient_maps =
 local_transport = error:5.1.1 no local delivery
 relay_transport = error:5.1.1 no relay
 default_transport = error:5.1.1 no relay
+relay_domains = {relayed}
+transport_maps = texthash:{folder}/etc/transport
+# "localhost" is found without asking anybody.
+smtp_dns_support_level = disabled
+smtp_host_lookup = native
+smtp_tls_CAfile = {ca.root}
+smtp_sasl_password_maps = texthash:{folder}/etc/passwords
+smtp_sasl_security_options = noanonymous
+# Nobody waits for a second try.
+maximal_queue_lifetime = 0
+bounce_queue_lifetime = 0
 notify_classes =
 biff = no
 
@@ -76,6 +87,7 @@ defer     unix - - n - 0 bounce
 trace     unix - - n - 0 bounce
 verify    unix - - n - 1 verify
 flush     unix n - n 1000? 0 flush
+scache    unix - - n - 1 scache
 proxymap  unix - - n - - proxymap
 error     unix - - n - - error
 retry     unix - - n - - error
@@ -95,6 +107,19 @@ SERVICES = {
     "plain": {"smtpd_discard_ehlo_keywords": "pipelining,chunking"},
     "bare": {"smtpd_tls_security_level": "none", "smtpd_sasl_auth_enable": "no"},
 }
+
+# What is addressed to NAME.relay.example goes on to the port of that name, where a case may have a server.
+_TLS = {"smtp_tls_security_level": "secure", "smtp_tls_secure_cert_match": "nexthop"}
+RELAYS = {
+    "clear": ("smtp", {}),
+    "starttls": ("smtp", _TLS),
+    "implicit": ("smtp", _TLS | {"smtp_tls_wrappermode": "yes"}),
+    "lmtp": ("lmtp", {}),
+    "refusing": ("smtp", {}),
+    "deferring": ("smtp", {}),
+    "crowd": ("smtp", {"initial_destination_concurrency": "20"}),
+} | {mechanism: ("smtp", _TLS | {"smtp_sasl_auth_enable": "yes", "smtp_sasl_mechanism_filter": mechanism})
+     for mechanism in ("plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256")}
 
 
 @dataclass(frozen=True)
@@ -126,15 +151,25 @@ class Postfix:
             (folder / part).mkdir(mode=0o700)
             subprocess.run(["chown", owner, str(folder / part)], check=True)
         self.port = dict(zip(SERVICES, ports.free(len(SERVICES))))
+        self.relay = dict(zip(RELAYS, ports.free(len(RELAYS))))
         # At both addresses, where there are two: proxies take the first that a name leads to.
         hosts = ["127.0.0.1"] + ["[::1]"] * ports.ipv6()
         (self.etc / "main.cf").write_text(
-            MAIN.format(folder=folder, ca=ca, sasl=sasl.socket, protocols=", ".join(["ipv4", "ipv6"][:len(hosts)]))
+            MAIN.format(folder=folder, ca=ca, sasl=sasl.socket, protocols=", ".join(["ipv4", "ipv6"][:len(hosts)]),
+                        relayed=", ".join(f"{name}.relay.example" for name in RELAYS))
             + f"smtpd_tls_CAfile = {ca.root}\n")
         (self.etc / "master.cf").write_text(MASTER + "".join(
             f"{host}:{self.port[name]} inet n - n - - smtpd"
             + "".join(f"\n  -o {key}={value}" for key, value in options.items()) + "\n"
-            for name, options in SERVICES.items() for host in hosts))
+            for name, options in SERVICES.items() for host in hosts) + "".join(
+            f"relay-{name} unix - - n - - {kind} -o inet_protocols=ipv4"
+            + "".join(f" -o {key}={value}" for key, value in options.items()) + "\n"
+            for name, (kind, options) in RELAYS.items()))
+        hops = {name: f"inet:127.0.0.1:{port}" if RELAYS[name][0] == "lmtp" else f"[localhost]:{port}"
+                for name, port in self.relay.items()}
+        (self.etc / "transport").write_text("".join(
+            f"{name}.relay.example relay-{name}:{hop}\n" for name, hop in hops.items()))
+        (self.etc / "passwords").write_text("".join(f"{hop} {USER}:{PASSWORD}\n" for hop in hops.values()))
         names = ["alice", *(f"to-{n}" for n in range(MAILBOXES))]
         (self.etc / "mailboxes").write_text("".join(f"{name}@example.org {name}/\n" for name in names))
         (self.etc / "recipients").write_text("later@example.org 451 4.2.0 come again\n")

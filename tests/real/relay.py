@@ -123,15 +123,15 @@ def relay(scheme: str, port: int, *, say=whole, login: tuple[str, str] | None = 
         peer.asked = KINDS[scheme](peer, say=say, login=login)
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as server:
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            back = threading.Thread(target=_pump, args=[server, peer.stream, cut], daemon=True)
+            back = threading.Thread(target=pump, args=[server, peer.stream, cut], daemon=True)
             back.start()
             server.sendall(peer.rest)
-            _pump(peer.stream, server, 65536)
+            pump(peer.stream, server, 65536)
             back.join(PATIENCE)
     return talk
 
 
-def _pump(source: socket.socket, to: socket.socket, cut: int):
+def pump(source: socket.socket, to: socket.socket, cut: int):
     with contextlib.suppress(OSError):
         while octets := source.recv(65536):
             for at in range(0, len(octets), cut):

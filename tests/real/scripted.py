@@ -101,16 +101,17 @@ class Peer:
 
 
 class Server:
-    """Listens on a loopback port while it is used as a context; `talk(peer)` holds each conversation."""
+    """Listens on a loopback port, a free one by default, while it is used as a context; `talk(peer)` holds each
+    conversation."""
 
-    def __init__(self, talk, ca=None, host: str = "127.0.0.1"):
+    def __init__(self, talk, ca=None, host: str = "127.0.0.1", port: int = 0):
         self.talk, self.ca = talk, ca
         self.peers: list[Peer] = []
         self.faults: list[BaseException] = []
         # For a step that waits until the case is done with it.
         self.done = threading.Event()
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.create_server((host, 0), family=family)
+        self.listener = socket.create_server((host, port), family=family)
         self.port = self.listener.getsockname()[1]
         self.url = f"smtp://[{host}]:{self.port}" if ":" in host else f"smtp://{host}:{self.port}"
         self.threads = [threading.Thread(target=self._listen, daemon=True)]
@@ -211,7 +212,8 @@ def polite(implicit_tls: bool = False, **steps):
             if verb == "bdat":
                 peer.exactly(int(line.split()[1]))
             if verb in ("ehlo", "lhlo") and isinstance(steps[verb], bytes):
-                grouped = b"PIPELINING" in steps[verb] + steps.get("secured", b"")
+                secured = steps.get("secured", b"")
+                grouped = b"PIPELINING" in steps[verb] + (secured if isinstance(secured, bytes) else b"")
             if verb == "ehlo" and "STARTTLS" in peer.verbs and "secured" in steps:
                 step("secured")
                 continue

@@ -6,8 +6,10 @@
 //! ```text
 //! # a comment
 //! starttls: never | if-offered | required      (never where it is not said)
-//! helo: NAME       without: KEYWORD       grouping: one-by-one | groups       login: USER PASSWORD MECHANISM...
-//! message: FROM to TO...       with its lines behind it, each as     | a line
+//! helo: NAME       without: KEYWORD       with: LINE       grouping: one-by-one | groups       lmtp:
+//! login: USER PASSWORD MECHANISM...       remembered: LINE, LINE...       (what the server offered the last time)
+//! message: FROM to TO...       with its lines behind it, each as     | a line     or all of it as     url: URL
+//! prdr:                        (for the message before it)
 //! as: IDENTITY                 command: LINE                quit:
 //! S: what the server says      C: what the client says
 //! TLS (the handshake)          SILENCE (the client says nothing)
@@ -18,17 +20,24 @@
 
 use proxy_proto::{Instant, Machine, Secret};
 use smtp_proto::body::LineEndings;
-use smtp_proto::client::{self, Client, Envelope, Event, Outcome, Report, StartTls, TransactionId};
+use smtp_proto::client::{self, Client, ContentUrl, Envelope, Event, Outcome, Report, StartTls, TransactionId};
 use smtp_proto::command::Command;
 use smtp_proto::sasl::{Allowed, Channel, Credentials, MechanismName};
 use smtp_proto::{Cause, Error, Grouping, Misuse, phase};
 
 use crate::laws;
 
+/// What a message is made of.
+#[derive(Clone, Debug)]
+enum Content {
+    Octets(Vec<u8>),
+    Url(ContentUrl),
+}
+
 /// What the owner wants to be done.
 #[derive(Clone, Debug)]
 enum Wish {
-    Message(Envelope, Vec<u8>),
+    Message(Envelope, Content),
     Command(Command),
     Quit,
 }
@@ -38,7 +47,7 @@ enum Wish {
 pub struct Dialogue {
     config: client::Config,
     wishes: Vec<Wish>,
-    bodies: Vec<(TransactionId, Vec<u8>)>,
+    bodies: Vec<(TransactionId, Content)>,
     /// What the server says, a turn each.
     pub turns: Vec<Vec<u8>>,
     /// What the client says: before the first turn, then behind each.
@@ -98,7 +107,9 @@ impl Dialogue {
 
     fn direct(&mut self, line: &str) {
         if let Some(line) = line.strip_prefix('|') {
-            let Some(Wish::Message(_, body)) = self.wishes.last_mut() else { panic!("no message for {line:?}") };
+            let Some(Wish::Message(_, Content::Octets(body))) = self.wishes.last_mut() else {
+                panic!("no message for {line:?}")
+            };
             body.extend_from_slice(line.strip_prefix(' ').unwrap_or(line).as_bytes());
             body.extend_from_slice(b"\r\n");
             return;
@@ -111,6 +122,12 @@ impl Dialogue {
             ("starttls", "required") => self.config.starttls = StartTls::Required,
             ("helo", name) => self.config.helo = name.into(),
             ("without", keyword) => self.config.without.push(keyword.into()),
+            ("with", line) => self.config.with.push(line.into()),
+            ("lmtp", "") => self.config.lmtp = true,
+            ("remembered", lines) => {
+                let stored = ["grouping flights\n", &lines.replace(", ", "\n")].concat();
+                self.config.remembered = Some(stored.parse().expect("an offer"));
+            }
             ("grouping", "one-by-one") => self.config.grouping = Grouping::OneByOne,
             ("grouping", "groups") => self.config.grouping = Grouping::Groups,
             ("login", words) => {
@@ -127,7 +144,18 @@ impl Dialogue {
             ("message", paths) => {
                 let (from, to) = paths.split_once(" to ").expect("FROM to TO");
                 let envelope = Envelope::new(from.trim_matches(['<', '>']), to.split(' ')).expect("an envelope");
-                self.wishes.push(Wish::Message(envelope, Vec::new()));
+                self.wishes.push(Wish::Message(envelope, Content::Octets(Vec::new())));
+            }
+            ("prdr", "") | ("url", _) => {
+                let Some(Wish::Message(envelope, content)) = self.wishes.last_mut() else {
+                    panic!("no message: {line}")
+                };
+                if key == "prdr" {
+                    *envelope = envelope.clone().prdr();
+                } else {
+                    *envelope = envelope.clone().burl();
+                    *content = Content::Url(ContentUrl::new(value).expect("a URL"));
+                }
             }
             ("command", line) => self.wishes.push(Wish::Command(Command::other(line).expect("a command"))),
             ("quit", "") => self.wishes.push(Wish::Quit),
@@ -135,7 +163,7 @@ impl Dialogue {
         }
     }
 
-    fn wish(&self, client: &mut Client) -> Result<Vec<(TransactionId, Vec<u8>)>, Misuse> {
+    fn wish(&self, client: &mut Client) -> Result<Vec<(TransactionId, Content)>, Misuse> {
         let mut bodies = Vec::new();
         for wish in &self.wishes {
             match wish {
@@ -178,9 +206,14 @@ impl Dialogue {
                 client.transmit(now, output);
                 while let Some(mut body) = client.body(now, output, usize::MAX) {
                     let id = body.transaction();
-                    let (_, octets) = self.bodies.iter().find(|(one, _)| Some(*one) == id).expect("a message");
-                    body.write(&mut &octets[..]).expect("canonical line endings");
-                    body.end();
+                    let (_, content) = self.bodies.iter().find(|(one, _)| Some(*one) == id).expect("a message");
+                    match content {
+                        Content::Octets(octets) => {
+                            body.write(&mut &octets[..]).expect("canonical line endings");
+                            body.end();
+                        }
+                        Content::Url(url) => body.end_with_url(url.clone()).expect("a message from URLs"),
+                    }
                     client.transmit(now, output);
                 }
             }

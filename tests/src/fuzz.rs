@@ -26,7 +26,7 @@ use crate::wire::{Break, Wire};
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, and its body.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("reply", reply),
     ("ehlo", ehlo),
     ("client", client),
@@ -37,6 +37,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("sasl", sasl),
     ("body", body),
     ("command", command),
+    ("dial", crate::fuzz_dial::dial),
 ];
 
 /// What the owner does, an octet a decision; nothing but zeroes once it is used up.

@@ -4,8 +4,10 @@
 
 pub mod dialogue;
 pub mod fuzz;
+pub mod fuzz_dial;
 pub mod laws;
 pub mod many;
+pub mod network;
 pub mod script;
 pub mod tls;
 pub mod transparent;

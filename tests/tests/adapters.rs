@@ -6,6 +6,7 @@ use std::time::Duration;
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Outcome, Report};
 use smtp_proto::command::Command;
+use smtp_proto::session;
 use smtp_proto::{Cause, Config, Limits, Misuse, Security};
 use tests::script::{Peer, serve};
 
@@ -20,18 +21,16 @@ enum Failed {
     Misuse(Misuse),
 }
 
-macro_rules! failed {
-    ($adapter:ident) => {
-        |error| match error {
-            $adapter::Error::Resolve { .. } => Failed::Resolve,
-            $adapter::Error::Connect(_) => Failed::Connect,
-            $adapter::Error::Session { error, .. } => Failed::Session(error),
-            $adapter::Error::Message(_) => Failed::Message,
-            $adapter::Error::Unfinished => Failed::Unfinished,
-            $adapter::Error::Misuse(misuse) => Failed::Misuse(misuse),
-            other => panic!("an error this suite does not know: {other}"),
-        }
-    };
+fn failed(error: session::Error<io::Error>) -> Failed {
+    match error {
+        session::Error::Resolve { .. } => Failed::Resolve,
+        session::Error::Connect(_) => Failed::Connect,
+        session::Error::Session { error, .. } => Failed::Session(error),
+        session::Error::Message(_) => Failed::Message,
+        session::Error::Unfinished => Failed::Unfinished,
+        session::Error::Misuse(misuse) => Failed::Misuse(misuse),
+        other => panic!("an error this suite does not know: {other}"),
+    }
 }
 
 /// What a caller does: connect, send each message, say NOOP, quit; the reports so far, and what stopped it.
@@ -52,7 +51,7 @@ fn blocking(
         smtp.quit()
     };
     let result: Result<(), smtp_blocking::Error> = run();
-    (reports, result.map_err(failed!(smtp_blocking)).err())
+    (reports, result.map_err(failed).err())
 }
 
 fn tokio(
@@ -70,7 +69,7 @@ fn tokio(
         smtp.command(Command::noop()).await?;
         smtp.quit().await
     });
-    (reports, result.map_err(failed!(smtp_tokio)).err())
+    (reports, result.map_err(failed).err())
 }
 
 /// A source that is always ready, for tokio.
@@ -411,11 +410,11 @@ fn all_blocking(
     let mut told = Vec::new();
     let run = || {
         let mut smtp = smtp_blocking::connect(config)?;
-        smtp.send_all(messages, |result| told.push(result.map_err(failed!(smtp_blocking))))?;
+        smtp.send_all(messages, |result| told.push(result.map_err(failed)))?;
         smtp.quit()
     };
     let result: Result<(), smtp_blocking::Error> = run();
-    (told, result.map_err(failed!(smtp_blocking)).err())
+    (told, result.map_err(failed).err())
 }
 
 fn all_tokio(
@@ -427,10 +426,10 @@ fn all_tokio(
     let result: Result<(), smtp_tokio::Error> = runtime.block_on(async {
         let mut smtp = smtp_tokio::connect(config).await?;
         let messages = messages.into_iter().map(|(envelope, message)| (envelope, Ready(message)));
-        smtp.send_all(messages, |result| told.push(result.map_err(failed!(smtp_tokio)))).await?;
+        smtp.send_all(messages, |result| told.push(result.map_err(failed))).await?;
         smtp.quit().await
     });
-    (told, result.map_err(failed!(smtp_tokio)).err())
+    (told, result.map_err(failed).err())
 }
 
 const ALL: [RunAll; 2] = [all_blocking, all_tokio];

@@ -2,12 +2,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 use proxy_proto::{Machine, Options, ProxyUrl};
 use smtp_proto::client::{self, Client, Envelope, StartTls};
 use smtp_proto::sasl::{Allowed, Credentials};
 use smtp_proto::server::{self, Server};
-use smtp_proto::{Config, Connection, Instant, Route, Security};
+use smtp_proto::{Accepted, Config, Connection, Instant, Route, Security};
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -227,4 +228,113 @@ fn a_tunnel_holds_one_head() {
             }
         }
     }
+}
+
+/// What Postfix offers, with what most servers add.
+const OFFER: &[u8] = b"250-mx.example.org\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250-VRFY\r\n250-ETRN\r\n\
+    250-AUTH PLAIN LOGIN\r\n250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-DSN\r\n250-SMTPUTF8\r\n250 CHUNKING\r\n";
+
+#[test]
+fn an_idle_connection_holds_two_kibibytes_in_all() {
+    let config = Config::new("mx.example.org", 25).security(Security::None);
+    let before = HELD.get();
+    let mut connection = Connection::new(config.clone(), Route::direct()).unwrap();
+    let hear = |connection: &mut Connection, mut octets: &[u8]| {
+        while !octets.is_empty() {
+            let wants = connection.wants(Instant::EPOCH);
+            let (taken, written) = (wants.read.len().min(octets.len()), wants.write.len());
+            wants.read[..taken].copy_from_slice(&octets[..taken]);
+            octets = &octets[taken..];
+            connection.sent(written);
+            connection.received(taken);
+            while connection.poll(Instant::EPOCH).unwrap().is_some() {}
+        }
+    };
+    hear(&mut connection, b"220 mx.example.org ESMTP Postfix\r\n");
+    hear(&mut connection, OFFER);
+    assert!(connection.is_clean());
+    let idle = |connection: &mut Connection| {
+        // Waiting for a word of the server's is part of being idle.
+        assert!(!connection.wants(Instant::EPOCH).read.is_empty());
+        size_of::<Connection>() + usize::try_from(HELD.get() - before).unwrap()
+    };
+    let fresh = idle(&mut connection);
+    assert!(fresh <= 2048, "{fresh} octets, {} of them its own", size_of::<Connection>());
+
+    // A message of 100 recipients, longer than any buffer.
+    let to = (0..100).map(|n| format!("{n}@example.net"));
+    connection.send(Envelope::new("a@example.org", to).unwrap(), Default::default()).unwrap();
+    let _ = connection.wants(Instant::EPOCH);
+    let message = vec![b'x'; 1024 * 1024];
+    let mut left = &message[..];
+    let mut pieces = 0;
+    while let Some(mut body) = connection.body(Instant::EPOCH) {
+        body.write(&mut left).unwrap();
+        if left.is_empty() {
+            body.end();
+        }
+        let written = connection.wants(Instant::EPOCH).write.len();
+        connection.sent(written);
+        if pieces == 0 {
+            hear(&mut connection, &b"250 2.1.5 Ok\r\n".repeat(101));
+        }
+        pieces += 1;
+        hear(&mut connection, b"250 2.0.0 Ok: 65536 octets\r\n");
+    }
+    assert!(connection.is_clean() && pieces >= 16);
+    drop(message);
+    let used = idle(&mut connection);
+    assert!(used <= 2048, "{used} octets");
+}
+
+/// What an idle session under TLS is said to hold in all.
+const TLS: usize = 16 * 1024;
+
+#[test]
+fn an_idle_connection_with_tls_holds_what_its_documentation_says() {
+    let pki = tests::tls::Pki::new();
+    let acceptor: Arc<dyn smtp_proto::tls::Acceptor> = Arc::new(pki.server.clone());
+    let mut server = Accepted::implicit(server::Config::new("localhost").unwrap(), acceptor).unwrap();
+    let config = Config::new("localhost", 465).security(Security::Implicit).tls(pki.forgetful_client());
+    let (mut up, mut down) = (Vec::with_capacity(64 * 1024), Vec::with_capacity(64 * 1024));
+    // Only what the client does is counted.
+    let held = Cell::new(0);
+    let mut client = counted(&held, || Connection::new(config.clone(), Route::direct()).unwrap());
+    for _ in 0..20 {
+        counted(&held, || {
+            while client.poll(Instant::EPOCH).unwrap().is_some() {}
+            let wants = client.wants(Instant::EPOCH);
+            up.extend_from_slice(wants.write);
+            let (sent, read) = (wants.write.len(), wants.read.len().min(down.len()));
+            wants.read[..read].copy_from_slice(&down[..read]);
+            down.drain(..read);
+            client.sent(sent);
+            if read > 0 {
+                client.received(read);
+            }
+        });
+        while server.poll(Instant::EPOCH).unwrap().is_some() {
+            server.decision().expect("a greeting").accept();
+        }
+        let wants = server.wants(Instant::EPOCH);
+        down.extend_from_slice(wants.write);
+        let (sent, read) = (wants.write.len(), wants.read.len().min(up.len()));
+        wants.read[..read].copy_from_slice(&up[..read]);
+        up.drain(..read);
+        server.sent(sent);
+        if read > 0 {
+            server.received(read);
+        }
+    }
+    assert!(client.is_clean() && client.tls().is_some());
+    let held = size_of::<Connection>() + usize::try_from(held.get()).unwrap();
+    assert!((2048..TLS).contains(&held), "{held} octets");
+}
+
+/// Adds what `run` holds beyond its end, less what it has freed.
+fn counted<T>(held: &Cell<isize>, run: impl FnOnce() -> T) -> T {
+    let before = HELD.get();
+    let result = run();
+    held.set(held.get() + HELD.get() - before);
+    result
 }

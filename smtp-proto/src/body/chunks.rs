@@ -6,11 +6,10 @@
 //! - Nothing is searched for an end, so nothing is doubled. Line endings are made as for DATA.
 //! - How a message is cut into chunks depends on its octets alone, not on the pieces it was written in.
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use super::{DotStuffing, LineEndings};
-use crate::Misuse;
+use crate::{Misuse, text};
 
 /// Encodes a message for BDAT.
 #[derive(Clone, Debug)]
@@ -27,8 +26,19 @@ impl Chunks {
 
     /// An encoder at the head of a message.
     pub fn new(endings: LineEndings) -> Self {
+        Self::within(endings, Vec::new())
+    }
+
+    /// The same, gathering in `room`.
+    pub(crate) fn within(endings: LineEndings, mut room: Vec<u8>) -> Self {
+        room.clear();
         let lines = (endings != LineEndings::Exact).then(|| DotStuffing::dotless(endings));
-        Self { lines, gathered: Vec::new() }
+        Self { lines, gathered: room }
+    }
+
+    /// What chunks were gathered in; the encoder is of no use afterwards.
+    pub(crate) fn take_room(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.gathered)
     }
 
     /// Takes octets from the front of `piece`, as many as the chunk under way has room for, and says how many. None where it
@@ -65,6 +75,14 @@ impl Chunks {
         &self.gathered
     }
 
+    /// Completes the line under way; `true` where anything was gathered.
+    pub(crate) fn complete_line(&mut self) -> bool {
+        if let Some(lines) = &mut self.lines {
+            lines.end_line(&mut self.gathered);
+        }
+        !self.gathered.is_empty()
+    }
+
     /// Whether a chunk must be put out before more is written.
     pub fn is_full(&self) -> bool {
         self.gathered.len() > Self::SIZE
@@ -84,7 +102,7 @@ impl Chunks {
     }
 
     fn put(&mut self, size: usize, last: &str, output: &mut Vec<u8>) -> usize {
-        output.extend_from_slice(format!("BDAT {size}{last}\r\n").as_bytes());
+        text::put(output, format_args!("BDAT {size}{last}\r\n"));
         output.extend_from_slice(&self.gathered[..size]);
         self.gathered.drain(..size);
         size

@@ -10,6 +10,7 @@ use proxy_proto::Instant;
 
 use super::Client;
 use super::event::TransactionId;
+use super::urls::ContentUrl;
 use crate::Misuse;
 
 /// The message being sent. Dropping the handle loses nothing: ask for it again.
@@ -35,10 +36,16 @@ impl Body<'_> {
     ///
     /// [`Misuse::BareLineEnding`] where line endings are [`Strict`](crate::body::LineEndings::Strict) and the next octets
     /// hold a bare one. Nothing of them was taken; the message can only be [abandoned](Self::abandon).
+    /// [`Misuse::NotOffered`] where the message is to come [from a URL](super::Envelope::burl), and the server offers BURL
+    /// without CHUNKING.
     pub fn write(&mut self, chunk: &mut impl Buf) -> Result<usize, Misuse> {
         let mut taken = 0;
         while chunk.has_remaining() {
+            let chunking = self.client.extensions.chunking();
             let Some(transaction) = self.client.sending_body() else { break };
+            if transaction.has_urls() && !chunking {
+                return Err(Misuse::NotOffered { extension: "CHUNKING" });
+            }
             if transaction.framing.is_full() {
                 self.client.say_chunk(self.now, false, self.output);
                 continue;
@@ -58,6 +65,43 @@ impl Body<'_> {
             }
         }
         Ok(taken)
+    }
+
+    /// Lets the server fetch the next part of the message from `url` (BURL, RFC 4468). What was written before ends with a line's
+    /// end, which is added where it is missing.
+    ///
+    /// Gives `false` where replies must be waited for first; nothing of the URL was said then, and it is to be given again.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotOffered`] where the envelope does not say that there are URLs
+    /// ([`Envelope::burl`](super::Envelope::burl)), or the server does not offer CHUNKING: then a URL can only be all of the
+    /// message.
+    pub fn url(&mut self, url: &ContentUrl) -> Result<bool, Misuse> {
+        self.check_urls()?;
+        if !self.client.extensions.chunking() {
+            return Err(Misuse::NotOffered { extension: "CHUNKING" });
+        }
+        Ok(self.client.say_part(self.now, url, self.output))
+    }
+
+    /// The message is complete with what the server fetches from `url`. It goes out by itself as soon as it may.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::NotOffered`] where the envelope does not say that there are URLs; the message can be written on with another
+    /// handle.
+    pub fn end_with_url(mut self, url: ContentUrl) -> Result<(), Misuse> {
+        self.check_urls()?;
+        self.client.end_with_url(self.now, url, self.output);
+        Ok(())
+    }
+
+    fn check_urls(&mut self) -> Result<(), Misuse> {
+        match self.client.open_body() {
+            Some(transaction) if transaction.has_urls() => Ok(()),
+            _ => Err(Misuse::NotOffered { extension: "BURL" }),
+        }
     }
 
     /// The message is complete. This consumes the handle: no octet can follow the dot.

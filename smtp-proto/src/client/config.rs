@@ -5,9 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::remembered::Remembered;
 use super::transcript::Transcript;
 use crate::command::check_helo;
 use crate::dialogue::Grouping;
+use crate::extension::{Extensions, check_line};
 use crate::limits::Limits;
 use crate::{Misuse, sasl};
 
@@ -51,6 +53,11 @@ pub struct Config {
     pub grouping: Grouping,
     /// Extensions to be ignored though the server offers them, by EHLO keyword.
     pub without: Vec<String>,
+    /// Extensions to be believed though the server does not offer them, or offers them otherwise: lines as they stand in an
+    /// answer to EHLO, such as `"PIPELINING"` or `"SIZE 10240000"`.
+    pub with: Vec<String>,
+    /// What the server was like the last time: where it offers PIPECONNECT, commands leave before its greeting was read.
+    pub remembered: Option<Remembered>,
     /// Randomness for SASL; without it only mechanisms that need none may be used.
     pub entropy: Option<Entropy>,
     /// Who listens to the dialogue.
@@ -71,6 +78,8 @@ impl Config {
             limits: Limits::default(),
             grouping: Grouping::default(),
             without: Vec::new(),
+            with: Vec::new(),
+            remembered: None,
             entropy: None,
             transcript: None,
         }
@@ -80,10 +89,22 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Misuse`] for the EHLO name or a limit.
+    /// [`Misuse`] for the EHLO name, a limit, or an extension that is to be believed.
     pub fn check(&self) -> Result<(), Misuse> {
         check_helo(&self.helo)?;
+        self.with.iter().try_for_each(|line| check_line(line))?;
         self.limits.check()
+    }
+
+    /// What is to be believed of an offer.
+    pub(super) fn correct(&self, offered: &mut Extensions) {
+        for line in &self.with {
+            // It was checked before.
+            let _ = offered.set(line);
+        }
+        for keyword in &self.without {
+            offered.remove(keyword);
+        }
     }
 }
 

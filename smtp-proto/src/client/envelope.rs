@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::extended::BodyKind;
+use super::report::Recipient;
 use super::require::Require;
 use crate::Misuse;
 use crate::body::LineEndings;
@@ -27,10 +28,13 @@ pub(crate) type Given = (Option<&'static str>, Parameter);
 pub struct Envelope {
     pub(crate) reverse_path: ReversePath,
     pub(crate) parameters: Vec<Given>,
-    pub(crate) recipients: Vec<(ForwardPath, Vec<Given>)>,
+    /// With room for what the server says to each: they become the report's.
+    pub(crate) recipients: Vec<Recipient>,
     pub(crate) size: Option<u64>,
     pub(crate) body: BodyKind,
     pub(crate) smtputf8: bool,
+    pub(crate) prdr: bool,
+    pub(crate) urls: bool,
     pub(crate) require: Require,
 }
 
@@ -54,7 +58,7 @@ impl Envelope {
         reverse_path: ReversePath,
         recipients: impl IntoIterator<Item = ForwardPath>,
     ) -> Result<Self, Misuse> {
-        let recipients: Vec<_> = recipients.into_iter().map(|path| (path, Vec::new())).collect();
+        let recipients: Vec<_> = recipients.into_iter().map(Recipient::new).collect();
         if recipients.is_empty() {
             return Err(Misuse::NoRecipients);
         }
@@ -65,6 +69,8 @@ impl Envelope {
             size: None,
             body: BodyKind::default(),
             smtputf8: false,
+            prdr: false,
+            urls: false,
             require: Require::Any,
         })
     }
@@ -79,8 +85,8 @@ impl Envelope {
     /// Adds a parameter to the RCPT of one recipient, counted from 0; beyond the last it does nothing.
     #[must_use]
     pub fn recipient_parameter(mut self, recipient: usize, parameter: Parameter) -> Self {
-        if let Some((_, parameters)) = self.recipients.get_mut(recipient) {
-            parameters.push((None, parameter));
+        if let Some(recipient) = self.recipients.get_mut(recipient) {
+            recipient.parameters.push((None, parameter));
         }
         self
     }
@@ -100,6 +106,11 @@ impl Envelope {
         self
     }
 
+    /// The message's size, where it was given.
+    pub fn octets(&self) -> Option<u64> {
+        self.size
+    }
+
     /// Where bounces go.
     pub fn reverse_path(&self) -> &ReversePath {
         &self.reverse_path
@@ -107,7 +118,7 @@ impl Envelope {
 
     /// The recipients, in order; at least one.
     pub fn recipients(&self) -> impl ExactSizeIterator<Item = &ForwardPath> {
-        self.recipients.iter().map(|(path, _)| path)
+        self.recipients.iter().map(|one| &one.path)
     }
 
     /// Refuses what cannot be asked of a server that offers only this.
@@ -117,10 +128,11 @@ impl Envelope {
             (self.is_international(), "SMTPUTF8"),
             (self.body == BodyKind::EightBitMime && !binary, "8BITMIME"),
             (binary, "BINARYMIME"),
+            (self.urls, "BURL"),
             (binary, "CHUNKING"),
         ];
         let own = own.into_iter().filter_map(|(needed, extension)| needed.then_some(extension));
-        let each = self.parameters.iter().chain(self.recipients.iter().flat_map(|(_, parameters)| parameters));
+        let each = self.parameters.iter().chain(self.recipients.iter().flat_map(|one| &one.parameters));
         let mut needed = own.chain(each.filter_map(|(extension, _)| *extension));
         if let Some(extension) = needed.find(|extension| !offered.offers(extension)) {
             return Err(Misuse::NotOffered { extension });
@@ -136,7 +148,12 @@ impl Envelope {
         }
     }
 
-    /// Whether the message must go by BDAT.
+    /// Whether the message must go by BDAT, and BURL beside it.
+    pub(crate) fn is_chunked(&self, endings: LineEndings) -> bool {
+        self.urls || self.is_binary(endings)
+    }
+
+    /// Whether it is declared as BINARYMIME.
     pub(crate) fn is_binary(&self, endings: LineEndings) -> bool {
         self.body == BodyKind::BinaryMime || endings == LineEndings::Exact
     }

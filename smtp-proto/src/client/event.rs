@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::report::Report;
+use crate::Misuse;
 use crate::reply::Reply;
 
 /// One message on its way, counted from 1 on each connection.
@@ -60,6 +61,14 @@ pub enum Event {
         command: CommandId,
         /// The server's reply.
         reply: Reply,
+    },
+    /// A command of the caller's own was asked for before it was known what the server offers, and needs what it does not
+    /// offer. Nothing was said of it.
+    NotSaid {
+        /// Which command.
+        command: CommandId,
+        /// What the server would have had to offer.
+        misuse: Misuse,
     },
     /// The session ended as it should: QUIT was answered, or the server closed behind it.
     Closed(Option<Reply>),

@@ -60,6 +60,23 @@ impl Envelope {
         Ok(self.with_recipient(recipient, "DSN", "ORCPT", &original.to_string()))
     }
 
+    /// The server is to answer for each recipient once it has the message, where there are several (PRDR, draft-hall-prdr-00; Exim).
+    /// Who is refused then has an [outcome](super::Outcome) of his own.
+    #[must_use]
+    pub fn prdr(mut self) -> Self {
+        self.prdr = true;
+        self.with("PRDR", "PRDR", None)
+    }
+
+    /// Parts of the message, or all of it, are fetched by the server from URLs that are named with
+    /// [`Body::url`](super::Body::url) (BURL, RFC 4468). It goes by BDAT then. A server that
+    /// offers BURL without CHUNKING takes one URL, with [`Body::end_with_url`](super::Body::end_with_url), and nothing else.
+    #[must_use]
+    pub fn burl(mut self) -> Self {
+        self.urls = true;
+        self
+    }
+
     /// The message may only be passed on under TLS (REQUIRETLS, RFC 8689).
     #[must_use]
     pub fn require_tls(self) -> Self {
@@ -137,8 +154,8 @@ impl Envelope {
     }
 
     fn with_recipient(mut self, recipient: usize, extension: &'static str, keyword: &str, value: &str) -> Self {
-        if let Some((_, parameters)) = self.recipients.get_mut(recipient) {
-            put(parameters, extension, Parameter::known(keyword, Some(value)));
+        if let Some(recipient) = self.recipients.get_mut(recipient) {
+            put(&mut recipient.parameters, extension, Parameter::known(keyword, Some(value)));
         }
         self
     }
@@ -163,7 +180,7 @@ mod tests {
 
     fn said(envelope: &Envelope) -> String {
         let mut wire = Vec::new();
-        let recipients = envelope.recipients.iter().flat_map(|(_, parameters)| parameters);
+        let recipients = envelope.recipients.iter().flat_map(|one| &one.parameters);
         for (_, parameter) in envelope.parameters.iter().chain(recipients) {
             parameter.encode(&mut wire);
         }
@@ -173,13 +190,14 @@ mod tests {
     #[test]
     fn parameters_are_written_as_their_rfcs_say() {
         let both = Notify { success: true, delay: true, ..Notify::default() };
-        let cases: [(Result<Envelope, Misuse>, &str); 15] = [
+        let cases: [(Result<Envelope, Misuse>, &str); 16] = [
             (Ok(envelope().ret(Ret::Full).ret(Ret::Headers)), " RET=HDRS"),
             (envelope().envid("one+two=3"), " ENVID=one+2Btwo+3D3"),
             (Ok(envelope().notify(1, both)), " NOTIFY=SUCCESS,DELAY"),
             (Ok(envelope().notify(0, Notify::default())), " NOTIFY=NEVER"),
             (envelope().orcpt(0, "rfc822", "b+x@example.net"), " ORCPT=rfc822;b+2Bx@example.net"),
             (Ok(envelope().require_tls()), " REQUIRETLS"),
+            (Ok(envelope().prdr()), " PRDR"),
             (envelope().deliver_by(120, DeliverBy::Return, true), " BY=120;RT"),
             (envelope().deliver_by(-5, DeliverBy::Notify, false), " BY=-5;N"),
             (envelope().mt_priority(-9), " MT-PRIORITY=-9"),
@@ -228,6 +246,8 @@ mod tests {
         assert_eq!(check(envelope(), "BINARYMIME", exact), not("CHUNKING"));
         assert_eq!(check(envelope(), "BINARYMIME\nCHUNKING", exact), Ok(()));
         assert_eq!(check(envelope().smtputf8(), "8BITMIME", lines), not("SMTPUTF8"));
+        assert_eq!(check(envelope().burl(), "CHUNKING", lines), not("BURL"));
+        assert_eq!(check(envelope().burl(), "BURL imap", lines), Ok(()));
         assert_eq!(check(envelope().size(11), "SIZE 10", lines), Err(Misuse::TooLarge { octets: 11, limit: 10 }));
         assert_eq!(check(envelope().size(10), "SIZE 10", lines), Ok(()));
         assert_eq!(check(envelope().size(11), "SIZE 0", lines), Ok(()));

@@ -15,8 +15,21 @@ pub(super) enum Framing {
 }
 
 impl Framing {
-    pub(super) fn new(endings: LineEndings, chunked: bool) -> Self {
-        if chunked { Self::Chunks(Chunks::new(endings)) } else { Self::Data(DotStuffing::new(endings)) }
+    /// Where it is chunked, chunks are gathered in `room`, which is taken for it.
+    pub(super) fn new(endings: LineEndings, chunked: bool, room: &mut Vec<u8>) -> Self {
+        if chunked {
+            Self::Chunks(Chunks::within(endings, core::mem::take(room)))
+        } else {
+            Self::Data(DotStuffing::new(endings))
+        }
+    }
+
+    /// The message is out: what it was gathered in is free for the next.
+    pub(super) fn take_room(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Data(_) => None,
+            Self::Chunks(chunks) => Some(chunks.take_room()),
+        }
     }
 
     pub(super) fn is_chunked(&self) -> bool {

@@ -1,12 +1,15 @@
 //! What the client makes of a reply, by the command it answers (RFC 5321 section 4.3.2).
 
+use alloc::sync::Arc;
+
 use proxy_proto::{Instant, Secret};
 
 use super::auth::{Exchange, Step};
 use super::config::StartTls;
 use super::event::{Event, TransactionId};
-use super::transaction::{Heard, Transaction};
+use super::transaction::Transaction;
 use super::transcript::Line;
+use super::verdict::Heard;
 use super::{Client, Owed, Stage, Work};
 use crate::dialogue::Due;
 use crate::error::{Cause, Error};
@@ -20,7 +23,7 @@ impl Client {
         if let Some(exchange) = &mut self.exchange {
             self.secrets.extend(exchange.take_secrets());
         }
-        for secret in &self.secrets {
+        for secret in self.secrets.iter().chain(&self.tokens) {
             reply.redact(secret.expose());
         }
         self.show(now, here, Line::Server(&reply));
@@ -36,6 +39,12 @@ impl Client {
             Owed::Auth => self.hear_auth(now, reply),
             Owed::Rset => self.hear_rset(reply),
             Owed::Command(command) => Ok(Some(Event::Replied { command, reply })),
+            Owed::XClient(command) => {
+                if reply.code().is_positive() {
+                    self.reopen();
+                }
+                Ok(Some(Event::Replied { command, reply }))
+            }
             Owed::Quit => {
                 self.stage = Stage::Closed;
                 Ok(Some(Event::Closed(Some(reply))))
@@ -47,9 +56,13 @@ impl Client {
             Owed::Data(id) => self.hear_transaction(due, id, reply, Transaction::hear_data),
             Owed::Chunk(id) => self.hear_transaction(due, id, reply, Transaction::hear_chunk),
             Owed::Last(id) => {
-                // What was taken needs no RSET behind it.
-                self.doubtful = self.doubtful.filter(|doubtful| *doubtful != id || !reply.code().is_positive());
-                self.hear_transaction(due, id, reply, Transaction::hear_message)
+                let taken = reply.code().is_positive();
+                let event = self.hear_transaction(due, id, reply, Transaction::hear_message);
+                // What was taken, by the last word on it, needs no RSET behind it.
+                if taken && self.doubtful == Some(id) && !self.is_owed(Owed::Last(id)) {
+                    self.doubtful = None;
+                }
+                event
             }
             Owed::Message(id) => self.hear_transaction(due, id, reply, Transaction::hear_message),
             // Whatever was said to a dot that ends nothing: the transaction is over at the server.
@@ -59,6 +72,9 @@ impl Client {
             }
         };
         self.forget_finished();
+        if self.dialogue.is_idle() {
+            self.tokens.clear();
+        }
         if let Some(reply) = closing.filter(|_| self.stage != Stage::Closed && event.is_ok()) {
             let error = self.fail_with(here, Cause::ServiceClosing(reply));
             return if matches!(event, Ok(None)) { Err(error) } else { event };
@@ -106,7 +122,7 @@ impl Client {
     }
 
     fn hear_greeting(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
-        self.greeting = Some(reply.clone());
+        self.greeting = Some(reply.detached());
         match reply.code() {
             Code::READY => {
                 self.stage = Stage::Ehlo;
@@ -121,14 +137,15 @@ impl Client {
         let code = reply.code();
         if code.is_positive() {
             self.extensions = Extensions::from_reply(&reply);
-            for keyword in &self.config.without {
-                self.extensions.remove(keyword);
-            }
+            self.config.correct(&mut self.extensions);
+            self.hear_early_hello(true);
             return self.advance(reply);
         }
         // An old server does not know EHLO (RFC 5321 section 3.2); 521 and 554 refuse the client, not the command.
         if code.is_permanent() && !matches!(code.number(), 521 | 554) && !self.config.lmtp {
             self.stage = Stage::Helo;
+            self.extensions = Extensions::default();
+            self.hear_early_hello(false);
             return Ok(None);
         }
         Err(self.refuse(if code.is_intermediate() { Cause::Unexpected(reply) } else { Cause::Refused(reply) }))
@@ -146,7 +163,7 @@ impl Client {
     /// The server has made its offer: secure the session, authenticate it, or open it.
     fn advance(&mut self, reply: Reply) -> Result<Option<Event>, Error> {
         if !self.channel.secure {
-            match (self.config.starttls, self.extensions.starttls()) {
+            match (self.starttls, self.extensions.starttls()) {
                 (StartTls::Required | StartTls::IfOffered, true) => {
                     self.stage = Stage::StartTls;
                     return Ok(Some(Event::Offered(reply)));
@@ -168,20 +185,32 @@ impl Client {
             return Ok(true);
         };
         self.stage = Stage::Auth;
+        if self.awaits_early_auth() {
+            return Ok(false);
+        }
         // SCRAM tells the server whether it was believed to lack -PLUS, so that nobody between can hide it.
         self.channel.plus_offered = self.extensions.mechanisms().iter().any(|name| name.ends_with("-PLUS"));
         match Exchange::begin(&self.config, credentials, self.extensions.mechanisms(), &self.channel) {
             Ok(exchange) => {
-                self.exchange = Some(exchange);
+                self.exchange = Some(exchange.into());
                 Ok(false)
             }
             Err(error) => Err(self.refuse(Cause::Authentication(error))),
         }
     }
 
+    /// XCLIENT was granted: the server knows nothing of the client any more but what it was just told, and the channel.
+    fn reopen(&mut self) {
+        self.stage = Stage::Ehlo;
+        self.extensions = Extensions::default();
+        self.authenticated = None;
+        self.unchecked = self.unchecked.max(1);
+        (self.must_reset, self.doubtful) = (false, None);
+    }
+
     fn open(&mut self) -> Event {
         self.stage = Stage::Ready;
-        self.operation_since = None;
+        self.next_operation();
         Event::Ready
     }
 
@@ -193,7 +222,7 @@ impl Client {
         if reply.code().is_positive() || reply.code().is_intermediate() {
             return Err(self.refuse(Cause::Unexpected(reply)));
         }
-        if self.config.starttls == StartTls::Required {
+        if self.starttls == StartTls::Required {
             return Err(self.refuse(Cause::StartTlsUnavailable(Some(reply))));
         }
         // TLS is not to be had after all; without it the session goes on as if it had not been offered.
@@ -201,6 +230,15 @@ impl Client {
     }
 
     fn hear_auth(&mut self, now: Instant, reply: Reply) -> Result<Option<Event>, Error> {
+        // It was said before its time, and EHLO was refused: without EHLO there is no AUTH.
+        if self.stage == Stage::Helo {
+            self.exchange = None;
+            return Ok(None);
+        }
+        if self.is_auth_in_doubt(reply.code()) {
+            self.exchange = None;
+            return self.authenticate().map(|_| None);
+        }
         let (Some(exchange), Some(credentials)) = (&mut self.exchange, &self.config.credentials) else {
             return Err(self.fail_with(phase::AUTH, Cause::Unsolicited(reply)));
         };
@@ -230,9 +268,9 @@ impl Client {
             return Err(Misuse::NotOpen);
         };
         let fresh = token.map(|token| credentials.clone().with_token(token));
-        let given = fresh.as_ref().map(|fresh| (fresh, &self.config, &self.channel));
+        let given = fresh.as_ref().map(|fresh| (fresh, &*self.config, &self.channel));
         match exchange.refresh(given) {
-            Ok(()) => self.config.credentials = fresh,
+            Ok(()) => Arc::make_mut(&mut self.config).credentials = fresh,
             Err(None) => return Err(Misuse::NotOpen),
             Err(Some(refused)) => {
                 self.exchange = None;
@@ -270,7 +308,7 @@ impl Client {
         let Some(at) = self.work.iter().position(is_it) else { return Ok(None) };
         let grouping = self.grouping();
         let Some(Work::Message(transaction)) = self.work.get_mut(at) else { return Ok(None) };
-        if transaction.is_lost(due.to, reply.code()) {
+        if transaction.is_lost(due.to, reply.code()) && !transaction.in_doubt {
             // Not for each message that was under way when it happened.
             if !transaction.shaken && transaction.grouping >= grouping {
                 self.grouping = transaction.grouping.lower();

@@ -16,7 +16,7 @@ impl Machine for Client {
     fn receive(&mut self, now: Instant, input: &mut &[u8]) -> Result<Option<Event>, Error> {
         self.begin(now);
         loop {
-            if let Some(error) = &self.failure {
+            if let Some(error) = self.failure() {
                 return Err(error.clone());
             }
             if self.stage == Stage::Securing && !input.is_empty() {
@@ -25,8 +25,8 @@ impl Machine for Client {
             if self.stage == Stage::Closed {
                 return Ok(None);
             }
-            if let Some(report) = self.check_queued() {
-                return Ok(Some(Event::Sent(report)));
+            if let Some(event) = self.check_queued() {
+                return Ok(Some(event));
             }
             let reply = match self.reader.receive(input) {
                 Ok(Some(reply)) => reply,
@@ -50,7 +50,7 @@ impl Machine for Client {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        if let Some(error) = &self.failure {
+        if let Some(error) = self.failure() {
             return Err(error.clone());
         }
         let quit_is_out = self.dialogue.front().is_some_and(|due| due.to == Owed::Quit);
@@ -71,7 +71,7 @@ impl Machine for Client {
     }
 
     fn expire(&mut self, now: Instant) -> Result<(), Error> {
-        if let Some(error) = &self.failure {
+        if let Some(error) = self.failure() {
             return Err(error.clone());
         }
         match self.deadline() {

@@ -12,19 +12,26 @@
 mod auth;
 mod body;
 mod config;
+mod early;
 mod envelope;
 mod event;
 mod extended;
 mod framing;
 mod hear;
 mod machine;
+mod remembered;
 mod report;
 mod require;
 mod say;
 mod transaction;
 mod transcript;
+mod urls;
+mod verdict;
+mod work;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proxy_proto::{Deadline, Instant, Phase, Secret};
@@ -34,12 +41,12 @@ pub use config::{Config, Entropy, StartTls};
 pub use envelope::Envelope;
 pub use event::{CommandId, Event, TransactionId};
 pub use extended::{BodyKind, DeliverBy, Notify, Ret};
+pub use remembered::Remembered;
 pub use report::{Outcome, Recipient, Report};
 pub use require::Require;
 pub use transcript::{Line, Transcript};
+pub use urls::ContentUrl;
 
-use crate::body::LineEndings;
-use crate::command::Command;
 use crate::dialogue::{Dialogue, Grouping};
 use crate::error::{Cause, Error};
 use crate::extension::Extensions;
@@ -49,7 +56,9 @@ use crate::sasl::{Channel, MechanismName};
 use crate::{Misuse, phase};
 
 use auth::Exchange;
+use early::Early;
 use transaction::{Next, Transaction};
+use work::Work;
 
 /// Where the session stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +96,8 @@ enum Owed {
     Message(TransactionId),
     LoneDot(TransactionId),
     Command(CommandId),
+    /// XCLIENT: where it is granted, the session begins again.
+    XClient(CommandId),
     Quit,
 }
 
@@ -101,19 +112,14 @@ impl Owed {
     }
 }
 
-/// What the caller asked for, in order.
-enum Work {
-    Message(Transaction),
-    Command(CommandId, Command),
-    Quit,
-}
-
 /// The client of one session. See the [module](self).
 ///
 /// Holds a reply that is not complete yet (bounded by [`ReplyLimits`]), the server's offer, and the caller's own
 /// envelopes and commands until they are answered.
 pub struct Client {
-    config: Config,
+    config: Arc<Config>,
+    /// Whether STARTTLS is still to be said.
+    starttls: StartTls,
     stage: Stage,
     reader: ReplyReader,
     dialogue: Dialogue<Owed>,
@@ -124,15 +130,19 @@ pub struct Client {
     channel: Channel,
     greeting: Option<Reply>,
     extensions: Extensions,
-    exchange: Option<Exchange>,
+    /// What was said before its time, or may be.
+    early: Option<Box<Early>>,
+    exchange: Option<Box<Exchange>>,
     /// What was sent in AUTH: no reply shows it.
     secrets: Vec<Secret>,
+    /// What opens a mailbox, in a URL that was said and not answered yet.
+    tokens: Vec<Secret>,
     authenticated: Option<MechanismName>,
     work: VecDeque<Work>,
     /// Work whose last word is out, at the front of `work`.
     said: usize,
     count: u64,
-    /// Messages that were queued before it was known what the server offers.
+    /// Work that was queued before it was known what the server offers.
     unchecked: usize,
     quitting: bool,
     /// How eagerly commands are grouped, as far as the server bears it.
@@ -145,10 +155,12 @@ pub struct Client {
     must_reset: bool,
     /// A farewell is due, though the session failed: the server deserves a QUIT where it still listens.
     farewell: bool,
+    /// Where chunks are gathered, while no message does so.
+    room: Vec<u8>,
     /// Messages put out as a whole, and the latest of them.
     ended: (u64, Option<TransactionId>),
     last: Option<Reply>,
-    failure: Option<Error>,
+    failure: Option<Box<Error>>,
 }
 
 impl Client {
@@ -159,9 +171,16 @@ impl Client {
     ///
     /// [`Misuse`] where the configuration cannot be said or meant.
     pub fn new(config: Config) -> Result<Self, Misuse> {
+        let starttls = config.starttls;
+        Self::shared(config.into(), starttls)
+    }
+
+    /// The same, with settings that other clients use too, but for STARTTLS.
+    pub(crate) fn shared(config: Arc<Config>, starttls: StartTls) -> Result<Self, Misuse> {
         config.check()?;
         Ok(Self {
-            grouping: config.grouping,
+            starttls,
+            grouping: config.remembered.as_ref().map_or(config.grouping, |one| one.grouping().min(config.grouping)),
             config,
             stage: Stage::Begin,
             reader: ReplyReader::new(ReplyLimits::default()),
@@ -171,8 +190,10 @@ impl Client {
             channel: Channel::clear(),
             greeting: None,
             extensions: Extensions::default(),
+            early: None,
             exchange: None,
             secrets: Vec::new(),
+            tokens: Vec::new(),
             authenticated: None,
             work: VecDeque::new(),
             said: 0,
@@ -183,6 +204,7 @@ impl Client {
             doubtful: None,
             must_reset: false,
             farewell: false,
+            room: Vec::new(),
             ended: (0, None),
             last: None,
             failure: None,
@@ -195,54 +217,12 @@ impl Client {
     pub fn secured(&mut self, channel: Channel) {
         match self.stage {
             Stage::Securing => self.stage = Stage::Ehlo,
-            Stage::Begin | Stage::Greeting => self.config.starttls = StartTls::Never,
+            Stage::Greeting if self.spoke_early() => return,
+            Stage::Begin | Stage::Greeting => self.starttls = StartTls::Never,
             _ => return,
         }
         self.channel = channel;
         self.extensions = Extensions::default();
-    }
-
-    /// Queues a message; its [`Body`] is asked for with [`body`](Self::body) when its turn has come.
-    ///
-    /// # Errors
-    ///
-    /// [`Misuse::NotOpen`] after QUIT or a failure; [`Misuse::NotOffered`] where the message needs an extension that the server
-    /// does not offer, [`Misuse::TooLarge`] and [`Misuse::TooManyRecipients`] where it exceeds a limit that the server states.
-    /// Before the session is ready that cannot be known: [`Report::misuse`] tells it then.
-    pub fn send(&mut self, envelope: Envelope, endings: LineEndings) -> Result<TransactionId, Misuse> {
-        self.check_open()?;
-        if self.is_ready() {
-            envelope.check(&self.extensions, endings)?;
-        } else {
-            self.unchecked += 1;
-        }
-        let id = TransactionId(self.next_number());
-        self.work.push_back(Work::Message(Transaction::new(id, envelope, endings, self.config.lmtp)));
-        Ok(id)
-    }
-
-    /// Queues a command of the caller's own.
-    ///
-    /// # Errors
-    ///
-    /// [`Misuse::NotOpen`] after QUIT or a failure.
-    pub fn command(&mut self, command: Command) -> Result<CommandId, Misuse> {
-        self.check_open()?;
-        let id = CommandId(self.next_number());
-        self.work.push_back(Work::Command(id, command));
-        Ok(id)
-    }
-
-    /// Queues QUIT, behind all that was asked for before; [`Event::Closed`] follows.
-    ///
-    /// # Errors
-    ///
-    /// [`Misuse::NotOpen`] after QUIT or a failure.
-    pub fn quit(&mut self) -> Result<(), Misuse> {
-        self.check_open()?;
-        self.quitting = true;
-        self.work.push_back(Work::Quit);
-        Ok(())
     }
 
     /// The message whose octets may go out now, if one may; they are appended to `output`, up to `room` octets in all.
@@ -278,9 +258,18 @@ impl Client {
         self.greeting.as_ref()
     }
 
-    /// What the server offers, by its latest answer to EHLO.
+    /// What the server offers, by its latest answer to EHLO; before that what is assumed because it is
+    /// [remembered](Remembered), if anything.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
+    }
+
+    /// The same, to be put right for a server that bears more than it offers, or less. It holds until the next EHLO; what is to
+    /// hold for each session belongs into the configuration.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        // What waits already may need something else now.
+        self.unchecked += self.work.len();
+        &mut self.extensions
     }
 
     /// The mechanism that authenticated the session.
@@ -313,56 +302,9 @@ impl Client {
         self.grouping = grouping;
     }
 
-    /// After a failure, what became of each message that was under way or waiting, one a call.
-    ///
-    /// `handed_over` says whether the transport has taken a message up to its final dot: the outcome is unknown then, and
-    /// not before.
-    pub fn abandoned(&mut self, handed_over: impl Fn(TransactionId) -> bool) -> Option<Report> {
-        let why = self.failure.clone()?;
-        let flights = self.dialogue.flights();
-        while let Some(work) = self.work.pop_front() {
-            if let Work::Message(mut transaction) = work {
-                if !transaction.is_settled() {
-                    let all_said = transaction.next == Next::Nothing && !transaction.again;
-                    let dot_is_out = all_said && handed_over(transaction.id);
-                    return Some(transaction.cut_short(why, dot_is_out, flights));
-                }
-            }
-        }
-        None
-    }
-
     /// Ends the session for a reason that its owner found: the stream, or a layer below.
     pub fn fail(&mut self, error: Error) -> Error {
-        self.failure.get_or_insert(error).clone()
-    }
-
-    /// Being ready, refuses the messages queued before that need what is not offered; one a call.
-    fn check_queued(&mut self) -> Option<Report> {
-        if self.unchecked == 0 || self.stage != Stage::Ready {
-            return None;
-        }
-        let mut messages = self.work.iter_mut().filter_map(|work| match work {
-            Work::Message(transaction) if !transaction.is_settled() => Some(transaction),
-            _ => None,
-        });
-        let report = messages.find_map(|transaction| transaction.check(&self.extensions));
-        if report.is_none() {
-            self.unchecked = 0;
-        }
-        report
-    }
-
-    fn check_open(&self) -> Result<(), Misuse> {
-        if self.quitting || self.failure.is_some() || self.stage == Stage::Closed {
-            return Err(Misuse::NotOpen);
-        }
-        Ok(())
-    }
-
-    fn next_number(&mut self) -> u64 {
-        self.count += 1;
-        self.count
+        Error::clone(self.failure.get_or_insert_with(|| error.into()))
     }
 
     /// What is under way, as errors name it.
@@ -397,8 +339,8 @@ impl Client {
         self.operation_since.get_or_insert(now);
     }
 
-    pub(crate) fn failure(&self) -> Option<Error> {
-        self.failure.clone()
+    pub(crate) fn failure(&self) -> Option<&Error> {
+        self.failure.as_deref()
     }
 
     pub(crate) fn operation_since(&self) -> Option<Instant> {
@@ -428,11 +370,25 @@ impl Client {
         Some(Deadline { at, watching: self.phase() })
     }
 
+    /// Frees what is empty, while the session [is clean](Self::is_clean).
+    pub(crate) fn give_back(&mut self) {
+        if self.is_clean() {
+            if self.reader.give_back() {
+                self.last = self.last.as_ref().map(Reply::detached);
+            }
+            self.room = Vec::new();
+            self.work = VecDeque::new();
+            self.dialogue.give_back();
+        }
+    }
+
     fn begin(&mut self, now: Instant) {
         if self.stage == Stage::Begin {
             self.stage = Stage::Greeting;
             self.begin_operation(now);
-            self.dialogue.owe(now, Owed::Greeting, phase::GREETING, self.config.limits.greeting, true);
+            self.plan_early();
+            let ends_group = self.early.is_none();
+            self.dialogue.owe(now, Owed::Greeting, phase::GREETING, self.config.limits.greeting, ends_group);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 
+use super::envelope::Given;
 use super::event::TransactionId;
 use crate::command::{ForwardPath, ReversePath};
 use crate::reply::Reply;
@@ -44,6 +45,15 @@ pub struct Recipient {
     pub rcpt: Option<Reply>,
     /// The end of it.
     pub outcome: Outcome,
+    /// What was to be said with the address.
+    pub(crate) parameters: Vec<Given>,
+}
+
+impl Recipient {
+    /// A recipient of whom nothing was said yet.
+    pub(crate) fn new(path: ForwardPath) -> Self {
+        Self { path, rcpt: None, outcome: Outcome::NotSent, parameters: Vec::new() }
+    }
 }
 
 /// What became of the message for one recipient.
@@ -57,6 +67,13 @@ pub enum Outcome {
     Unknown,
     /// The message cannot have been delivered: it did not go out as a whole.
     NotSent,
+}
+
+impl Outcome {
+    /// By the reply to the message.
+    pub(crate) fn by(reply: Reply) -> Self {
+        if reply.code().is_positive() { Self::Accepted(reply) } else { Self::Refused(reply) }
+    }
 }
 
 impl Report {

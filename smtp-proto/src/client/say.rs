@@ -40,13 +40,9 @@ impl Client {
         let limits = self.config.limits;
         match self.stage {
             Stage::Ready => self.say_work(now, output),
+            _ if self.is_early() => self.say_early(now, output),
             _ if !self.dialogue.is_idle() => {}
-            Stage::Ehlo => {
-                let verb = if self.config.lmtp { "LHLO" } else { "EHLO" };
-                let line = format!("{verb} {}\r\n", self.config.helo);
-                self.line(now, phase::EHLO, output, |output| output.extend_from_slice(line.as_bytes()));
-                self.owe(now, Owed::Ehlo, phase::EHLO, limits.ehlo, true);
-            }
+            Stage::Ehlo => self.say_hello(now, output, true),
             Stage::Helo => {
                 let line = format!("HELO {}\r\n", self.config.helo);
                 self.line(now, phase::EHLO, output, |output| output.extend_from_slice(line.as_bytes()));
@@ -56,15 +52,18 @@ impl Client {
                 self.line(now, phase::STARTTLS, output, |output| output.extend_from_slice(b"STARTTLS\r\n"));
                 self.owe(now, Owed::StartTls, phase::STARTTLS, limits.ehlo, true);
             }
-            Stage::Auth => {
-                let Some(exchange) = &mut self.exchange else { return };
-                if let Some(shown) = exchange.transmit(now, output) {
-                    self.dialogue.command();
-                    self.show(now, phase::AUTH, Line::Client(&shown));
-                    self.owe(now, Owed::Auth, phase::AUTH, limits.auth, true);
-                }
-            }
+            Stage::Auth => self.say_auth(now, output),
             Stage::Begin | Stage::Greeting | Stage::Securing | Stage::Closed => {}
+        }
+    }
+
+    /// The next line of the exchange, where it is the client's turn.
+    pub(super) fn say_auth(&mut self, now: Instant, output: &mut Vec<u8>) {
+        let Some(exchange) = &mut self.exchange else { return };
+        if let Some(shown) = exchange.transmit(now, output) {
+            self.dialogue.command();
+            self.show(now, phase::AUTH, Line::Client(&shown));
+            self.owe(now, Owed::Auth, phase::AUTH, self.config.limits.auth, true);
         }
     }
 
@@ -80,10 +79,17 @@ impl Client {
                     self.owe(now, Owed::Quit, phase::QUIT, limits.quit, true);
                     self.said += 1;
                 }
+                // It may not stand within a transaction, and nothing said before the session begins again may stand behind it.
+                Some(Work::Command(_, command)) if command.reopens() && !self.dialogue.is_idle() => return,
+                // Its owner is told first.
+                Some(Work::Command(_, command)) if self.unchecked > 0 && command.check(&self.extensions).is_err() => {
+                    return;
+                }
                 Some(Work::Command(id, command)) => {
                     let (id, command) = (*id, command.clone());
                     self.line(now, phase::COMMAND, output, |output| command.encode(output));
-                    self.owe(now, Owed::Command(id), phase::COMMAND, limits.command, true);
+                    let owed = if command.reopens() { Owed::XClient(id) } else { Owed::Command(id) };
+                    self.owe(now, owed, phase::COMMAND, limits.command, true);
                     self.said += 1;
                 }
                 Some(Work::Message(_)) => {
@@ -96,7 +102,7 @@ impl Client {
     }
 
     /// The next line of the transaction whose turn it is; `false` where it has none to say now.
-    fn say_transaction(&mut self, now: Instant, output: &mut Vec<u8>) -> bool {
+    pub(super) fn say_transaction(&mut self, now: Instant, output: &mut Vec<u8>) -> bool {
         let limits = self.config.limits;
         let flights = self.dialogue.flights();
         let (begins, behind_others) = (self.dialogue.begins_flight(), !self.dialogue.is_idle());
@@ -122,7 +128,7 @@ impl Client {
                     transaction.flights_before = if begins { flights } else { flights.saturating_sub(1) };
                 }
                 transaction.behind_others = behind_others;
-                transaction.begin(grouping, &self.extensions);
+                transaction.begin(grouping, &self.extensions, &mut self.room);
                 transaction.encode_mail(&self.extensions, output);
                 (Owed::Mail(id), phase::MAIL, limits.mail, Next::Rcpt(0))
             }
@@ -154,6 +160,7 @@ impl Client {
                 self.say_chunk(now, false, output);
                 return true;
             }
+            Next::Last if transaction.last_url.is_some() => return self.say_last_url(now, output),
             Next::Last if may_chunk => {
                 // A message that is played again may be longer than a chunk.
                 let last = !transaction.framing.is_full();
@@ -193,6 +200,7 @@ impl Client {
         let Some(Work::Message(transaction)) = self.work.get_mut(self.said) else { return };
         let Framing::Chunks(chunks) = &mut transaction.framing else { return };
         let size = if last { chunks.end(output) } else { chunks.chunk(output) };
+        transaction.in_doubt = false;
         if !self.proven && !transaction.chunks_said {
             transaction.kept = Some(output[output.len() - size..].to_vec());
         }
@@ -202,19 +210,24 @@ impl Client {
         self.doubtful = Some(id);
         self.dialogue.command();
         let phase = if last { phase::MESSAGE } else { phase::BLOCK };
-        self.show(now, phase, Line::Client(&format!("BDAT {size}{}", if last { " LAST" } else { "" })));
+        if self.is_shown() {
+            self.show(now, phase, Line::Client(&format!("BDAT {size}{}", if last { " LAST" } else { "" })));
+        }
         if !last {
             return self.owe(now, Owed::Chunk(id), phase::BLOCK, limits.block, false);
         }
-        self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
+        self.show_message(now, octets);
         self.owe(now, Owed::Last(id), phase::MESSAGE, limits.message, false);
         self.all_said();
     }
 
     /// The message whose turn it is was put out as a whole.
-    fn all_said(&mut self) {
+    pub(super) fn all_said(&mut self) {
         if let Some(Work::Message(transaction)) = self.work.get_mut(self.said) {
             transaction.next = Next::Nothing;
+            if let Some(room) = transaction.framing.take_room() {
+                self.room = room;
+            }
             self.ended = (self.ended.0 + 1, Some(transaction.id));
             self.said += 1;
         }
@@ -229,7 +242,8 @@ impl Client {
                 Work::Message(transaction) => {
                     self.must_reset |= transaction.open_at_server && !transaction.chunks_said;
                 }
-                Work::Command(id, _) if self.said == 0 || self.is_owed(Owed::Command(*id)) => return,
+                Work::Command(..) if self.said == 0 => return,
+                Work::Command(id, _) if self.is_owed(Owed::Command(*id)) || self.is_owed(Owed::XClient(*id)) => return,
                 Work::Quit if self.said == 0 || self.is_owed(Owed::Quit) => return,
                 Work::Command(..) | Work::Quit => {}
             }
@@ -239,7 +253,7 @@ impl Client {
     }
 
     /// The message that is not complete yet, where its turn has come.
-    fn open_body(&mut self) -> Option<&mut Transaction> {
+    pub(super) fn open_body(&mut self) -> Option<&mut Transaction> {
         match self.work.get_mut(self.said) {
             Some(Work::Message(transaction)) if transaction.next == Next::Body && !transaction.has_replay() => {
                 Some(transaction).filter(|_| self.failure.is_none())
@@ -259,8 +273,12 @@ impl Client {
     }
 
     pub(super) fn end_body(&mut self, now: Instant, output: &mut Vec<u8>) {
-        let may_chunk = self.may_chunk();
+        let (may_chunk, chunking) = (self.may_chunk(), self.extensions.chunking());
         let Some(transaction) = self.open_body() else { return };
+        // It was to come from a URL, which alone the server takes without CHUNKING.
+        if transaction.has_urls() && !chunking {
+            return self.abandon_body();
+        }
         transaction.complete = true;
         let Framing::Data(stuffing) = &mut transaction.framing else {
             transaction.next = Next::Last;
@@ -272,7 +290,7 @@ impl Client {
         stuffing.end(output);
         let (id, octets) = (transaction.id, transaction.octets);
         self.dialogue.speak();
-        self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
+        self.show_message(now, octets);
         self.show(now, phase::MESSAGE, Line::Client("."));
         self.owe(now, Owed::Message(id), phase::MESSAGE, self.config.limits.message, false);
         self.all_said();
@@ -290,13 +308,17 @@ impl Client {
     }
 
     /// The same, where the work before has nothing against it.
-    fn may_go_on(&self) -> bool {
+    pub(super) fn may_go_on(&self) -> bool {
         let on_trial = !self.proven && self.dialogue.is_due(|owed| matches!(owed, Owed::Last(_)));
         self.may_speak() && !on_trial
     }
 
     /// May one more chunk go out now?
-    fn may_chunk(&self) -> bool {
+    pub(super) fn may_chunk(&self) -> bool {
+        // To a server that has not shown yet that it knows BDAT the message would be commands.
+        if self.stage != Stage::Ready {
+            return false;
+        }
         if self.grouping() < Grouping::Flights {
             return self.dialogue.is_idle();
         }
@@ -315,29 +337,40 @@ impl Client {
                 Next::Body | Next::Last => !transaction.framing.is_chunked() || self.may_chunk(),
                 Next::Verdict | Next::Go | Next::LoneDot | Next::Nothing => false,
             },
-            Some(Work::Command(..)) => self.may_go_on(),
+            Some(Work::Command(_, command)) => self.may_go_on() && !command.reopens(),
             Some(Work::Quit) | None => false,
         }
     }
 
-    fn owe(&mut self, now: Instant, to: Owed, phase: Phase, limit: Duration, ends_group: bool) {
+    pub(super) fn owe(&mut self, now: Instant, to: Owed, phase: Phase, limit: Duration, ends_group: bool) {
         self.dialogue.owe(now, to, phase, limit, ends_group);
     }
 
-    fn is_owed(&self, to: Owed) -> bool {
+    pub(super) fn is_owed(&self, to: Owed) -> bool {
         self.dialogue.is_due(|owed| *owed == to)
     }
 
     /// Says a line that holds no secret.
-    fn line(&mut self, now: Instant, phase: Phase, output: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn line(&mut self, now: Instant, phase: Phase, output: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
         let start = output.len();
         write(output);
         self.dialogue.command();
         self.show_line(now, phase, &output[start..]);
     }
 
+    pub(super) fn show_message(&self, now: Instant, octets: u64) {
+        if self.is_shown() {
+            self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
+        }
+    }
+
+    /// Whether anybody listens: what nobody hears is not worth its string.
+    pub(super) fn is_shown(&self) -> bool {
+        self.config.transcript.is_some()
+    }
+
     fn show_line(&self, now: Instant, phase: Phase, line: &[u8]) {
-        if self.config.transcript.is_some() {
+        if self.is_shown() {
             let text = String::from_utf8_lossy(line);
             self.show(now, phase, Line::Client(text.trim_end()));
         }

@@ -3,7 +3,8 @@
 //! The rules of this file:
 //!
 //! - What was *said* and what was *heard* advance apart from each other; without PIPELINING they merely alternate.
-//! - A transaction is *settled* as soon as its end is known. Replies that are still due then change nothing any more.
+//! - A transaction is *settled* as soon as its end is known (`verdict.rs`). Replies that are still due then change nothing any
+//!   more.
 //! - If the server says 354 to a transaction that is settled already, a lone dot answers it (RFC 2920 section 3.1).
 //! - A transaction that failed because the server lost track of a group *begins anew*, one level lower, once nothing is due to
 //!   it any more; but only where all that was taken of the message is still there.
@@ -12,16 +13,15 @@ use alloc::vec::Vec;
 
 use proxy_proto::Instant;
 
-use super::Owed;
 use super::envelope::Envelope;
-use super::event::{Event, TransactionId};
+use super::event::TransactionId;
 use super::extended::BodyKind;
 use super::framing::Framing;
-use super::report::{Outcome, Recipient, Report};
+use super::report::{Outcome, Report};
+use super::urls::ContentUrl;
 use crate::body::LineEndings;
 use crate::extension::Extensions;
-use crate::reply::{Code, Reply};
-use crate::{Error, Grouping};
+use crate::{Grouping, text};
 
 /// What is to be said next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,17 +42,6 @@ pub(super) enum Next {
     Nothing,
 }
 
-/// What a reply did to the transaction.
-pub(super) enum Heard {
-    Event(Event),
-    /// Nothing worth telling.
-    Nothing,
-    /// Nothing, and there is another reply to the same.
-    OnceMore,
-    /// The code has no meaning here.
-    Unexpected,
-}
-
 pub(super) struct Transaction {
     pub(super) id: TransactionId,
     pub(super) next: Next,
@@ -62,7 +51,7 @@ pub(super) struct Transaction {
     /// What was put out of the message while the server had yet to prove itself; encoded, so it can be encoded again.
     pub(super) kept: Option<Vec<u8>>,
     /// What must be put out once more before the caller gives the rest.
-    replay: Option<Vec<u8>>,
+    pub(super) replay: Option<Vec<u8>>,
     /// The caller has given the whole message.
     pub(super) complete: bool,
     /// Octets of the message taken so far.
@@ -80,27 +69,30 @@ pub(super) struct Transaction {
     pub(super) chunks_said: bool,
     /// The server has lost track of this transaction.
     pub(super) shaken: bool,
+    /// It was begun before the server had said what it offers, and that is not what was assumed: a refusal counts for nothing
+    /// while nothing of the message is out.
+    pub(super) in_doubt: bool,
     /// It is to begin anew.
     pub(super) again: bool,
-    envelope: Envelope,
-    endings: LineEndings,
+    pub(super) envelope: Envelope,
+    pub(super) endings: LineEndings,
+    /// The URL that the message ends with, while it could not be said yet.
+    pub(super) last_url: Option<ContentUrl>,
     /// Each accepted recipient has a reply to the message (RFC 2033 section 4.2).
-    lmtp: bool,
-    rcpt: Vec<Option<Reply>>,
-    /// The replies to the message, in LMTP.
-    verdicts: Vec<Option<Reply>>,
-    answered: usize,
-    accepted: usize,
-    settled: bool,
+    pub(super) lmtp: bool,
+    /// The same, and one more for the message (PRDR): the server has said so.
+    pub(super) each: bool,
+    pub(super) answered: usize,
+    pub(super) accepted: usize,
+    pub(super) settled: bool,
 }
 
 impl Transaction {
     pub(super) fn new(id: TransactionId, envelope: Envelope, endings: LineEndings, lmtp: bool) -> Self {
-        let recipients = envelope.recipients.len();
         Self {
             id,
             next: Next::Mail,
-            framing: Framing::new(endings, false),
+            framing: Framing::new(endings, false, &mut Vec::new()),
             grouping: Grouping::OneByOne,
             kept: None,
             replay: None,
@@ -113,12 +105,13 @@ impl Transaction {
             open_at_server: false,
             chunks_said: false,
             shaken: false,
+            in_doubt: false,
             again: false,
-            rcpt: alloc::vec![None; recipients],
-            verdicts: alloc::vec![None; if lmtp { recipients } else { 0 }],
             envelope,
             endings,
+            last_url: None,
             lmtp,
+            each: false,
             answered: 0,
             accepted: 0,
             settled: false,
@@ -146,11 +139,30 @@ impl Transaction {
         }
     }
 
-    /// MAIL is about to be said, at this level.
-    pub(super) fn begin(&mut self, grouping: Grouping, extensions: &Extensions) {
+    /// MAIL is about to be said, at this level; `room` is where chunks may be gathered.
+    pub(super) fn begin(&mut self, grouping: Grouping, extensions: &Extensions, room: &mut Vec<u8>) {
         let flights = grouping == Grouping::Flights && extensions.pipelining() && extensions.chunking();
         self.grouping = grouping;
-        self.framing = Framing::new(self.endings, flights || self.is_binary());
+        self.framing = Framing::new(self.endings, flights || self.envelope.is_chunked(self.endings), room);
+    }
+
+    /// MAIL was said before it was known what the server offers, and this is it: what is left to say is said accordingly.
+    pub(super) fn reframe(&mut self, grouping: Grouping, extensions: &Extensions, room: &mut Vec<u8>) {
+        if self.is_decided() || !matches!(self.next, Next::Rcpt(_) | Next::Verdict | Next::Data | Next::Body) {
+            return;
+        }
+        if let Some(unused) = self.framing.take_room() {
+            *room = unused;
+        }
+        self.begin(grouping, extensions, room);
+        if matches!(self.next, Next::Data | Next::Body) {
+            self.next = self.behind_recipients();
+        }
+    }
+
+    /// Parts of the message are fetched by the server.
+    pub(super) fn has_urls(&self) -> bool {
+        self.envelope.urls
     }
 
     fn is_binary(&self) -> bool {
@@ -162,17 +174,20 @@ impl Transaction {
         self.envelope.check(offered, self.endings).is_ok()
     }
 
-    /// The server turns out not to offer what the message needs; nothing was said of it.
-    pub(super) fn check(&mut self, offered: &Extensions) -> Option<Report> {
+    /// The server turns out not to offer what the message needs; nothing was said of the message itself.
+    pub(super) fn check(&mut self, offered: &Extensions, flights: u64) -> Option<Report> {
+        if self.octets > 0 || self.chunks_said {
+            return None;
+        }
         let misuse = self.envelope.check(offered, self.endings).err()?;
-        self.next = Next::Nothing;
-        let report = self.report(Outcome::NotSent, None, None, 0);
+        let report = self.report(Outcome::NotSent, None, None, flights);
+        self.say_no_more();
         Some(Report { misuse: Some(misuse), ..report })
     }
 
     /// What comes behind the last RCPT.
     pub(super) fn behind_recipients(&self) -> Next {
-        let all_known = self.answered == self.rcpt.len();
+        let all_known = self.answered == self.envelope.recipients.len();
         let waits = self.needed() > 1 || (self.framing.is_chunked() && self.grouping < Grouping::Flights);
         match () {
             () if waits && !all_known => Next::Verdict,
@@ -181,8 +196,8 @@ impl Transaction {
         }
     }
 
-    fn needed(&self) -> usize {
-        self.envelope.require.of(self.rcpt.len())
+    pub(super) fn needed(&self) -> usize {
+        self.envelope.require.of(self.envelope.recipients.len())
     }
 
     /// Something of the message must be put out before the caller is asked for more.
@@ -200,26 +215,10 @@ impl Transaction {
         };
     }
 
-    /// Is this an answer to a command that was in order, from a server that has lost track of the group it stood in?
-    pub(super) fn is_lost(&self, to: Owed, code: Code) -> bool {
-        let out_of_order = code == Code::BAD_SEQUENCE;
-        let unknown = matches!(code.number(), 500 | 502);
-        match to {
-            _ if self.grouping == Grouping::OneByOne || self.is_decided() => false,
-            Owed::Mail(_) => out_of_order && self.behind_others,
-            Owed::Rcpt(..) => out_of_order && self.open_at_server,
-            Owed::Data(_) => out_of_order && self.accepted > 0,
-            Owed::Chunk(_) | Owed::Last(_) => {
-                (out_of_order || unknown) && self.accepted > 0 && self.grouping == Grouping::Flights
-            }
-            _ => false,
-        }
-    }
-
     /// Whether all that was taken of the message is still there, and nobody has it.
-    fn can_begin_again(&self) -> bool {
+    pub(super) fn can_begin_again(&self) -> bool {
         let gathered = !self.chunks_said && (self.octets == 0 || self.framing.is_chunked());
-        let delivered = self.verdicts.iter().flatten().any(|reply| reply.code().is_positive());
+        let delivered = self.envelope.recipients.iter().any(|one| matches!(one.outcome, Outcome::Accepted(_)));
         (gathered || self.kept.is_some() || self.replay.is_some()) && !delivered
     }
 
@@ -230,10 +229,12 @@ impl Transaction {
             octets.extend_from_slice(chunks.gathered());
         }
         self.replay = Some(octets).filter(|octets| !octets.is_empty() || self.complete);
-        self.rcpt.fill(None);
-        self.verdicts.fill(None);
+        for recipient in &mut self.envelope.recipients {
+            (recipient.rcpt, recipient.outcome) = (None, Outcome::NotSent);
+        }
         (self.answered, self.accepted) = (0, 0);
         (self.again, self.shaken, self.chunks_said, self.open_at_server) = (false, false, false, false);
+        self.in_doubt = false;
         self.next = Next::Mail;
     }
 
@@ -242,7 +243,7 @@ impl Transaction {
         output.extend_from_slice(self.envelope.reverse_path.as_str().as_bytes());
         output.push(b'>');
         if let Some(size) = self.envelope.size.filter(|_| extensions.offers("SIZE")) {
-            output.extend_from_slice(alloc::format!(" SIZE={size}").as_bytes());
+            text::put(output, format_args!(" SIZE={size}"));
         }
         if self.is_binary() {
             output.extend_from_slice(b" BODY=BINARYMIME");
@@ -260,169 +261,14 @@ impl Transaction {
 
     /// `false` behind the last recipient.
     pub(super) fn encode_rcpt(&self, recipient: usize, output: &mut Vec<u8>) -> bool {
-        let Some((path, parameters)) = self.envelope.recipients.get(recipient) else { return false };
+        let Some(recipient) = self.envelope.recipients.get(recipient) else { return false };
         output.extend_from_slice(b"RCPT TO:<");
-        output.extend_from_slice(path.as_str().as_bytes());
+        output.extend_from_slice(recipient.path.as_str().as_bytes());
         output.push(b'>');
-        for (_, parameter) in parameters {
+        for (_, parameter) in &recipient.parameters {
             parameter.encode(output);
         }
         output.extend_from_slice(b"\r\n");
         true
-    }
-
-    pub(super) fn hear_mail(&mut self, reply: Reply, flights: u64) -> Heard {
-        match reply.code() {
-            code if code.is_positive() => {
-                self.open_at_server = true;
-                Heard::Event(Event::Mail { transaction: self.id, reply })
-            }
-            code if code.is_intermediate() => Heard::Unexpected,
-            _ => self.settle(Some(reply), flights),
-        }
-    }
-
-    pub(super) fn hear_rcpt(&mut self, recipient: usize, reply: Reply, flights: u64) -> Heard {
-        if self.is_decided() {
-            return Heard::Nothing;
-        }
-        if reply.code().is_intermediate() {
-            return Heard::Unexpected;
-        }
-        self.answered += 1;
-        self.accepted += usize::from(reply.code().is_positive());
-        self.rcpt[recipient] = Some(reply.clone());
-        if self.answered == self.rcpt.len() {
-            if self.accepted < self.needed() {
-                return self.settle(None, flights);
-            }
-            if self.next == Next::Verdict {
-                self.next = self.behind_recipients();
-            }
-        }
-        Heard::Event(Event::Recipient { transaction: self.id, recipient, reply })
-    }
-
-    pub(super) fn hear_data(&mut self, reply: Reply, flights: u64) -> Heard {
-        let go = reply.code().is_intermediate();
-        if self.is_decided() {
-            self.next = if go { Next::LoneDot } else { Next::Nothing };
-            return Heard::Nothing;
-        }
-        if go {
-            self.next = Next::Body;
-            return Heard::Nothing;
-        }
-        if reply.code().is_positive() {
-            return Heard::Unexpected;
-        }
-        self.next = Next::Nothing;
-        self.settle(Some(reply), flights)
-    }
-
-    /// A chunk that is not the last. A refused one is the end of the transaction.
-    pub(super) fn hear_chunk(&mut self, reply: Reply, flights: u64) -> Heard {
-        match reply.code() {
-            _ if self.is_decided() => Heard::Nothing,
-            code if code.is_intermediate() => Heard::Unexpected,
-            code if code.is_positive() => {
-                self.kept = None;
-                Heard::Nothing
-            }
-            _ => self.settle(Some(reply), flights),
-        }
-    }
-
-    /// The reply to the final dot or to BDAT LAST.
-    pub(super) fn hear_message(&mut self, reply: Reply, flights: u64) -> Heard {
-        self.open_at_server = false;
-        if self.is_decided() {
-            return Heard::Nothing;
-        }
-        if reply.code().is_intermediate() {
-            return Heard::Unexpected;
-        }
-        if self.lmtp {
-            let mut waiting = self.waiting();
-            if let Some(recipient) = waiting.next() {
-                let more = waiting.next().is_some();
-                drop(waiting);
-                self.verdicts[recipient] = Some(reply.clone());
-                if more {
-                    return Heard::OnceMore;
-                }
-            }
-        }
-        self.settle(Some(reply), flights)
-    }
-
-    /// The accepted recipients that have no verdict yet, in LMTP.
-    fn waiting(&self) -> impl Iterator<Item = usize> {
-        let accepted = |rcpt: &Option<Reply>| rcpt.as_ref().is_some_and(|reply| reply.code().is_positive());
-        let each = self.rcpt.iter().zip(&self.verdicts).enumerate();
-        each.filter(move |(_, (rcpt, verdict))| accepted(rcpt) && verdict.is_none()).map(|(recipient, _)| recipient)
-    }
-
-    /// The server refuses the message while it goes out. The dot must never follow.
-    pub(super) fn hear_early(&mut self, reply: Reply, flights: u64) -> Event {
-        self.next = Next::Nothing;
-        Event::Sent(self.report(Outcome::Refused(reply.clone()), Some(reply), None, flights))
-    }
-
-    /// The end is known: `reply` decided about every recipient that was not refused by itself.
-    fn settle(&mut self, reply: Option<Reply>, flights: u64) -> Heard {
-        let delivered = reply.as_ref().is_some_and(|reply| reply.code().is_positive());
-        if self.shaken && !delivered && self.can_begin_again() {
-            self.again = true;
-            self.say_no_more();
-            return Heard::Nothing;
-        }
-        let outcome = match &reply {
-            Some(reply) if delivered => Outcome::Accepted(reply.clone()),
-            Some(reply) if !self.is_out_of_step(reply) => Outcome::Refused(reply.clone()),
-            _ => Outcome::NotSent,
-        };
-        Heard::Event(Event::Sent(self.report(outcome, reply, None, flights)))
-    }
-
-    /// This is no refusal: the server has lost track of what was said in a group.
-    fn is_out_of_step(&self, reply: &Reply) -> bool {
-        self.shaken && reply.code() == Code::BAD_SEQUENCE
-    }
-
-    /// The session is over before the end is known; `handed_over`: the transport has the whole message.
-    pub(super) fn cut_short(&mut self, why: Error, handed_over: bool, flights: u64) -> Report {
-        let outcome = if handed_over { Outcome::Unknown } else { Outcome::NotSent };
-        self.report(outcome, None, Some(why), flights)
-    }
-
-    fn report(&mut self, outcome: Outcome, reply: Option<Reply>, cut_short: Option<Error>, flights: u64) -> Report {
-        self.settled = true;
-        self.kept = None;
-        let shaken = self.shaken;
-        let recipients =
-            self.envelope.recipients.iter().zip(&mut self.rcpt).enumerate().map(|(at, ((path, _), rcpt))| {
-                let rcpt = rcpt.take();
-                let verdict = self.verdicts.get(at).and_then(Option::as_ref);
-                let outcome = match (&rcpt, verdict) {
-                    (Some(reply), _) if shaken && reply.code() == Code::BAD_SEQUENCE => Outcome::NotSent,
-                    (Some(reply), _) if !reply.code().is_positive() => Outcome::Refused(reply.clone()),
-                    (_, Some(reply)) if reply.code().is_positive() => Outcome::Accepted(reply.clone()),
-                    (_, Some(reply)) => Outcome::Refused(reply.clone()),
-                    _ => outcome.clone(),
-                };
-                Recipient { path: path.clone(), rcpt, outcome }
-            });
-        Report {
-            transaction: self.id,
-            reverse_path: self.envelope.reverse_path.clone(),
-            recipients: recipients.collect(),
-            reply,
-            cut_short,
-            misuse: None,
-            octets: self.octets,
-            flights: if self.began.is_some() { flights - self.flights_before } else { 0 },
-            commands: self.commands,
-        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! The rules of this room: what a caller gives is checked when its type is made, so whatever reaches the wire is one line.
 
+mod etrn;
+mod origin;
 mod parameter;
 mod path;
 pub mod xtext;
@@ -9,10 +11,13 @@ pub mod xtext;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+pub use etrn::Etrn;
+pub use origin::Origin;
 pub use parameter::Parameter;
 pub use path::{ForwardPath, ReversePath};
 
 use crate::Misuse;
+use crate::extension::Extensions;
 
 /// A command outside the session's own course: NOOP, VRFY, EXPN, HELP, RSET, or any other line.
 ///
@@ -22,6 +27,8 @@ use crate::Misuse;
 pub struct Command {
     /// Without line end.
     line: String,
+    /// The EHLO keyword that the server must offer for it, and the words that must stand behind it there.
+    needs: Vec<&'static str>,
 }
 
 /// RFC 5321 section 4.5.3.1.4 gives 512 octets, line end included; extensions raise it, and one limit serves all.
@@ -33,12 +40,12 @@ const OWN: [&str; 10] = ["EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "MAIL", "RC
 impl Command {
     /// `NOOP`, which does nothing (RFC 5321 section 4.1.1.9).
     pub fn noop() -> Self {
-        Self { line: "NOOP".to_string() }
+        Self { line: "NOOP".to_string(), needs: Vec::new() }
     }
 
     /// `RSET`, which ends a transaction (RFC 5321 section 4.1.1.5). The machine says it by itself where it is needed.
     pub fn rset() -> Self {
-        Self { line: "RSET".to_string() }
+        Self { line: "RSET".to_string(), needs: Vec::new() }
     }
 
     /// `VRFY`, asking whether a user or mailbox exists (RFC 5321 section 4.1.1.6).
@@ -85,7 +92,7 @@ impl Command {
         if OWN.contains(&verb.as_str()) {
             return Err(Misuse::HasItsOwnMethod { verb });
         }
-        Ok(Self { line: line.to_string() })
+        Ok(Self { line: line.to_string(), needs: Vec::new() })
     }
 
     /// The line, without its line end.
@@ -96,6 +103,20 @@ impl Command {
     /// The verb, in upper case.
     pub fn verb(&self) -> String {
         self.line.split(' ').next().unwrap_or_default().to_ascii_uppercase()
+    }
+
+    fn needing(self, needs: &[&'static str]) -> Self {
+        Self { needs: needs.to_vec(), ..self }
+    }
+
+    /// Refuses what cannot be asked of a server that offers only this. A line in raw form is its giver's business.
+    pub(crate) fn check(&self, offered: &Extensions) -> Result<(), Misuse> {
+        let Some((keyword, words)) = self.needs.split_first() else { return Ok(()) };
+        let Some(named) = offered.get(keyword) else { return Err(Misuse::NotOffered { extension: keyword }) };
+        match words.iter().find(|word| !named.iter().any(|one| one.eq_ignore_ascii_case(word))) {
+            Some(word) => Err(Misuse::NotOffered { extension: word }),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn encode(&self, output: &mut Vec<u8>) {
@@ -163,6 +184,19 @@ mod tests {
         for verb in ["QUIT", "quit", "Auth PLAIN", " DATA", "BDAT 3 LAST"] {
             assert!(matches!(Command::other(verb), Err(Misuse::HasItsOwnMethod { .. })), "{verb:?}");
         }
+    }
+
+    #[test]
+    fn what_a_command_needs_must_be_offered_word_by_word() {
+        use crate::reply::{Code, Reply};
+        let offers = |text: &str| Extensions::from_reply(&Reply::new(Code::OK, ["mx\n", text].concat()).unwrap());
+        let command = Command::xforward(&Origin::new().name("a").ident("b")).unwrap();
+        let not = |extension| Err(Misuse::NotOffered { extension });
+        assert_eq!(command.check(&offers("XCLIENT NAME IDENT")), not("XFORWARD"));
+        assert_eq!(command.check(&offers("XFORWARD NAME ADDR")), not("IDENT"));
+        assert_eq!(command.check(&offers("xforward name ident")), Ok(()));
+        assert_eq!(Command::etrn("a").unwrap().check(&offers("SIZE")), not("ETRN"));
+        assert_eq!(Command::other("ETRN a").unwrap().check(&offers("SIZE")), Ok(()));
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! The other end: a server machine on the same stack of buffers and TLS.
 //!
 //! The rules of this file: as for [`Connection`](super::Connection); the questions the server asks are answered through it.
-//! Parting is a part of it: what was said last is to arrive, whatever the peer is still sending.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -13,12 +11,6 @@ use proxy_proto::{Deadline, Instant, Machine};
 use super::{Broken, Stack, Wants};
 use crate::server::{self, Authentication, Credentials, Decision, Event, Server, Session};
 use crate::{Misuse, phase, tls};
-
-/// How long a peer may take to hear the last words.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Octets at once of a peer that goes on speaking although nobody listens any more.
-const DEAF: usize = 4 * 1024;
 
 /// Why an accepted connection is over.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,14 +45,6 @@ pub struct Accepted {
     facts: Option<tls::Facts>,
     failure: Option<AcceptedError>,
     said_goodbye: bool,
-    /// Since when nothing more will come of it.
-    parting: Option<Instant>,
-    /// What is read then goes here, and from here nowhere.
-    deaf: Vec<u8>,
-    /// The transport takes nothing more: it was shut, or it failed.
-    shut: bool,
-    /// The stream has ended.
-    ended: bool,
     #[cfg(feature = "test-util")]
     faults: super::Faulty,
 }
@@ -96,10 +80,6 @@ impl Accepted {
             facts: None,
             failure: None,
             said_goodbye: false,
-            parting: None,
-            deaf: Vec::new(),
-            shut: false,
-            ended: false,
             #[cfg(feature = "test-util")]
             faults: super::Faulty::default(),
         }
@@ -118,14 +98,10 @@ impl Accepted {
     /// The connection is over; the same error for ever. What [`wants`](Self::wants) still holds is to be sent.
     #[must_use = "an event not looked at is lost"]
     pub fn poll(&mut self, now: Instant) -> Result<Option<Event>, AcceptedError> {
-        let polled = match &self.failure {
-            Some(error) => Err(error.clone()),
-            None => self.advance(now).map_err(|error| self.failure.get_or_insert(error).clone()),
-        };
-        if self.is_over() {
-            self.parting.get_or_insert(now);
+        if let Some(error) = &self.failure {
+            return Err(error.clone());
         }
-        polled
+        self.advance(now).map_err(|error| self.failure.get_or_insert(error).clone())
     }
 
     fn advance(&mut self, now: Instant) -> Result<Option<Event>, AcceptedError> {
@@ -231,36 +207,27 @@ impl Accepted {
         if let Err(broken) = self.stack.lower() {
             self.failure.get_or_insert(tls_fault(broken));
         }
-        let deadline = match (self.parting, self.handshake) {
+        let deadline = match self.handshake {
             // It failed just now, and is to be asked about it.
             _ if self.failure.is_some() && !failed => Some(Deadline { at: now, watching: phase::QUIT }),
-            (Some(since), _) => Some(Deadline { at: since.after(FAREWELL), watching: phase::QUIT }),
-            (None, Some(since)) => Some(Deadline { at: since.after(self.handshake_time()), watching: phase::TLS }),
-            // It was closed just now, by what was said last.
-            (None, None) if self.server.is_closed() => Some(Deadline { at: now, watching: phase::QUIT }),
-            (None, None) => self.server.deadline(),
+            _ if self.is_over() => None,
+            Some(since) => Some(Deadline { at: since.after(self.handshake_time()), watching: phase::TLS }),
+            None => self.server.deadline(),
         };
-        if self.parting.is_some() && !self.ended {
-            self.deaf.resize(DEAF, 0);
-        }
-        let (mut read, write) = self.stack.wire();
-        if self.parting.is_some() {
-            read = if self.ended { &mut [] } else { &mut self.deaf };
-        }
+        #[cfg(feature = "test-util")]
+        let over = self.is_over();
+        let (read, write) = self.stack.wire(self.server.is_idle());
         let wants = Wants { read, write, deadline };
         #[cfg(feature = "test-util")]
-        let wants = self.faults.spoil(now, wants);
+        let wants = self.faults.spoil(now, wants, over);
         wants
     }
 
     /// The transport has put `n` octets into [`Wants::read`]; 0 is the end of the stream, and so is a read that failed.
     pub fn received(&mut self, n: usize) {
-        self.ended |= n == 0;
         #[cfg(feature = "test-util")]
         self.faults.received(n);
-        if self.parting.is_none() || n == 0 {
-            self.stack.received(n);
-        }
+        self.stack.received(n);
     }
 
     /// The transport has taken `n` octets of [`Wants::write`].
@@ -270,7 +237,6 @@ impl Accepted {
 
     /// A write failed: nothing more can be said.
     pub fn write_failed(&mut self) {
-        self.shut = true;
         self.stack.set_unwritable();
     }
 
@@ -304,32 +270,9 @@ impl Accepted {
         self.facts.as_ref()
     }
 
-    /// Nothing more will come of this connection. It is driven on until [`is_done`](Self::is_done), so that what was said last
-    /// arrives: a socket that is closed with octets unread resets, and takes the last reply with it.
+    /// Nothing more will come of this connection: write what [`wants`](Self::wants) still holds, and close.
     pub fn is_over(&self) -> bool {
         self.failure.is_some() || self.server.is_closed()
-    }
-
-    /// Everything was sent that ever will be: shut the transport's writing side, and tell by [`shut`](Self::shut).
-    pub fn has_said_all(&mut self, now: Instant) -> bool {
-        let nothing_left = self.wants(now).write.is_empty();
-        #[cfg(feature = "test-util")]
-        let nothing_left = nothing_left && !self.faults.holds_back();
-        self.parting.is_some() && !self.shut && nothing_left
-    }
-
-    /// The transport's writing side was shut.
-    pub fn shut(&mut self) {
-        self.shut = true;
-    }
-
-    /// The peer has heard everything, or has had its time: close the transport.
-    pub fn is_done(&self, now: Instant) -> bool {
-        #[cfg(feature = "test-util")]
-        if self.faults.has_cut() {
-            return self.parting.is_some();
-        }
-        self.parting.is_some_and(|since| (self.shut && self.ended) || since.after(FAREWELL) <= now)
     }
 }
 
@@ -342,6 +285,7 @@ mod tests {
     use super::*;
     use alloc::boxed::Box;
     use alloc::string::String;
+    use alloc::vec::Vec;
 
     fn accepted() -> Accepted {
         Accepted::new(server::Config::new("mx.example").unwrap(), None).unwrap()
@@ -378,60 +322,6 @@ mod tests {
         hear(&mut one, NOW, b".\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nxBDAT 0 LAST\r\nQUIT\r\n");
         let codes: Vec<String> = say(&mut one, NOW).lines().map(|line| line[..3].into()).collect();
         assert_eq!(codes, ["250", "250", "250", "250", "250", "221"]);
-    }
-
-    #[test]
-    fn the_last_word_arrives_before_the_stream_is_closed() {
-        let later = NOW.after(FAREWELL);
-        for (peer_closes, write_fails) in [(true, false), (false, false), (true, true)] {
-            let mut one = accepted();
-            hear(&mut one, NOW, b"QUIT\r\n");
-            assert!(one.is_over() && !one.has_said_all(NOW) && !one.is_done(NOW));
-            assert_eq!(one.wants(NOW).deadline.unwrap().at, later);
-            if write_fails {
-                one.write_failed();
-            } else {
-                assert!(say(&mut one, NOW).ends_with("221 Closing the connection\r\n"));
-                assert!(one.has_said_all(NOW));
-                one.shut();
-            }
-            assert!(!one.has_said_all(NOW), "once is enough");
-            // Whatever it still says is read and forgotten.
-            let room = one.wants(NOW).read.len();
-            assert!(room > 0);
-            one.received(room);
-            assert_eq!(one.poll(NOW), Ok(None));
-            assert!(!one.is_done(NOW) && one.wants(NOW).read.len() == room);
-            if peer_closes {
-                one.received(0);
-                assert!(one.is_done(NOW) && one.wants(NOW).read.is_empty());
-            }
-            assert!(one.is_done(later), "who does not close is not waited for");
-        }
-    }
-
-    #[test]
-    fn a_silent_client_is_told_so_and_parted_with() {
-        let mut one = accepted();
-        assert_eq!(one.poll(NOW), Ok(None));
-        say(&mut one, NOW);
-        let at = one.wants(NOW).deadline.unwrap().at;
-        assert!(matches!(one.poll(at), Err(AcceptedError::Smtp(server::Error::Timeout(_)))));
-        assert!(!one.has_said_all(at) && say(&mut one, at).starts_with("421 ") && one.has_said_all(at));
-        assert!(!one.is_done(at) && one.is_done(at.after(FAREWELL)));
-    }
-
-    #[test]
-    fn what_is_shut_down_is_asked_again_at_once() {
-        let mut one = accepted();
-        assert_eq!(one.poll(NOW), Ok(None));
-        one.shut_down();
-        // The 421 is made here, and nothing will come from outside to say so.
-        let wants = one.wants(NOW);
-        assert!(wants.write.ends_with(b"421 Shutting down, closing the connection\r\n"));
-        assert_eq!(wants.deadline.unwrap().at, NOW);
-        assert_eq!(one.poll(NOW), Ok(None));
-        assert!(!one.is_done(NOW) && one.is_done(NOW.after(FAREWELL)));
     }
 
     #[test]

@@ -1,11 +1,18 @@
 //! The two buffers at the wire: what was received and not read yet, what was written and not sent yet.
 //!
-//! The rules of this file: octets are moved only when room runs out; an empty buffer can be given back.
+//! The rules of this file: octets are moved only when room runs out; room grows where a read has filled it; an empty buffer
+//! can be given back, and a session that is idle takes little to be able to hear.
 
 use alloc::vec::Vec;
 
 /// Octets of one read from the transport, at most.
 const READ: usize = 16 * 1024;
+
+/// Octets of the first one: the replies to a group of commands.
+const FIRST: usize = 1024;
+
+/// Octets of one while the session is idle, when a 421 is all that can come. What is not larger is kept.
+const IDLE: usize = 64;
 
 /// What was received and not read yet.
 #[derive(Debug, Default)]
@@ -13,6 +20,8 @@ pub(super) struct Incoming {
     octets: Vec<u8>,
     start: usize,
     end: usize,
+    /// The latest read has filled the room it had.
+    filled: bool,
 }
 
 impl Incoming {
@@ -28,10 +37,13 @@ impl Incoming {
     }
 
     /// Room for the transport to read into; empty while nothing is read out.
-    pub(super) fn space(&mut self) -> &mut [u8] {
-        if self.octets.is_empty() {
-            self.octets.resize(READ, 0);
+    pub(super) fn space(&mut self, idle: bool) -> &mut [u8] {
+        let grown = if self.filled { self.octets.len() * 4 } else { 0 };
+        let wanted = grown.clamp(if idle { IDLE } else { FIRST }, READ);
+        if self.octets.len() < wanted {
+            self.octets.resize(wanted, 0);
         }
+        self.filled = false;
         if self.end == self.octets.len() && self.start > 0 {
             self.octets.copy_within(self.start.., 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -42,10 +54,11 @@ impl Incoming {
     /// The transport has put `n` octets into [`space`](Self::space).
     pub(super) fn fill(&mut self, n: usize) {
         self.end = (self.end + n).min(self.octets.len());
+        self.filled = n > 0 && self.end == self.octets.len();
     }
 
     pub(super) fn give_back(&mut self) {
-        if self.start == self.end {
+        if self.start == self.end && self.octets.len() > IDLE {
             *self = Self::default();
         }
     }
@@ -99,7 +112,7 @@ impl Outgoing {
     }
 
     pub(super) fn give_back(&mut self) {
-        if self.unsent().is_empty() {
+        if self.unsent().is_empty() && self.octets.capacity() > IDLE {
             self.octets = Vec::new();
             self.sent = 0;
         }
@@ -113,14 +126,37 @@ mod tests {
     #[test]
     fn what_is_filled_is_read_in_order() {
         let mut buffer = Incoming::default();
-        buffer.space()[..3].copy_from_slice(b"abc");
+        buffer.space(false)[..3].copy_from_slice(b"abc");
         buffer.fill(3);
         buffer.consume(1);
         assert_eq!(buffer.unread(), b"bc");
-        let room = buffer.space().len();
+        while buffer.octets.len() < READ {
+            let room = buffer.space(false).len();
+            buffer.fill(room);
+        }
+        let room = buffer.space(false).len();
         buffer.fill(room);
-        assert_eq!(buffer.space().len(), 1, "what was read makes room");
-        assert_eq!(&buffer.unread()[..2], b"bc");
+        buffer.consume(1);
+        assert_eq!(buffer.space(false).len(), 1, "what was read makes room");
+        assert_eq!(&buffer.unread()[..1], b"c");
+        assert_eq!(buffer.unread().len(), READ - 1, "and no more than that is held");
+    }
+
+    #[test]
+    fn room_grows_where_it_was_filled_and_is_given_back() {
+        let mut buffer = Incoming::default();
+        assert_eq!(buffer.space(true).len(), IDLE);
+        assert_eq!(buffer.space(false).len(), FIRST);
+        buffer.fill(FIRST - 1);
+        buffer.consume(FIRST - 1);
+        assert_eq!(buffer.space(false).len(), FIRST, "it was enough");
+        buffer.fill(FIRST);
+        assert_eq!(buffer.space(false).len(), 3 * FIRST);
+        buffer.give_back();
+        assert_eq!(buffer.octets.len(), 4 * FIRST, "not while it holds something");
+        buffer.consume(FIRST);
+        buffer.give_back();
+        assert_eq!(buffer.octets.capacity(), 0);
     }
 
     #[test]

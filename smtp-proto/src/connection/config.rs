@@ -10,6 +10,7 @@ use proxy_proto::Secret;
 use super::route::Proxy;
 use crate::body::LineEndings;
 use crate::client::{self, Entropy, StartTls, Transcript};
+use crate::dial::{Mode, Verdict};
 use crate::reply::Reply;
 use crate::{Grouping, Limits, Misuse, sasl, tls};
 
@@ -46,10 +47,16 @@ pub enum Security {
 /// ```
 #[derive(Clone)]
 pub struct Config {
-    pub(super) client: client::Config,
+    /// Shared by all connections made from this.
+    client: Arc<client::Config>,
     port: u16,
     security: Security,
+    /// What was found before; looked at only where the security is `Auto`.
+    hinted: Option<Mode>,
     pub(super) connector: Option<Arc<dyn tls::Connector>>,
+    /// The platform's connector, once it was needed: clones share it, and with it the sessions that can be resumed.
+    #[cfg(feature = "platform")]
+    of_platform: Arc<std::sync::OnceLock<tls::Rustls>>,
     tls_name: Option<String>,
     line_endings: LineEndings,
     address: Option<String>,
@@ -58,22 +65,51 @@ pub struct Config {
 }
 
 /// Gives a fresh token, where there is one.
-type TokenSource = Arc<dyn Fn(&Reply, Option<&[u8]>) -> Option<Secret> + Send + Sync>;
+pub(super) type TokenSource = Arc<dyn Fn(&Reply, Option<&[u8]>) -> Option<Secret> + Send + Sync>;
 
 impl Config {
     /// A server by its name or address and its port; security [`Auto`](Security::Auto), no credentials.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
-            client: client::Config::new(host),
+            client: Arc::new(client::Config::new(host)),
             port,
             security: Security::default(),
+            hinted: None,
             connector: None,
+            #[cfg(feature = "platform")]
+            of_platform: Arc::default(),
             tls_name: None,
             line_endings: LineEndings::default(),
             address: None,
             proxies: Vec::new(),
             token_source: None,
         }
+    }
+
+    /// A server whose port is not known, as [`Config::port`] 0: the [dialer](crate::dial) finds it out. Without a dialer a
+    /// port is needed.
+    pub fn any_port(host: impl Into<String>) -> Self {
+        Self::new(host, 0)
+    }
+
+    /// The same for another server: what its name and port have to do with is changed, nothing else.
+    #[must_use]
+    pub fn to(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.client_mut().host = host.into();
+        self.port = port;
+        (self.address, self.tls_name, self.hinted) = (None, None, None);
+        self
+    }
+
+    /// What an earlier session has found: nothing is probed then. It answers what is open and overrules nothing: a
+    /// security other than [`Auto`](Security::Auto) stays. And a session that was secured before is not followed by one in
+    /// clear: where TLS is not to be had any more, that is an error, and the caller decides whether to forget the hint.
+    #[must_use]
+    pub fn hint(mut self, verdict: &Verdict) -> Self {
+        self.address = Some(verdict.host.to_string());
+        self.port = verdict.port;
+        self.hinted = Some(verdict.mode);
+        self
     }
 
     /// Goes to this address, or name, instead of the host; whose name it is that TLS proves and mechanisms bind to stays.
@@ -108,14 +144,14 @@ impl Config {
     /// by accident.
     #[must_use]
     pub fn credentials(mut self, credentials: sasl::Credentials) -> Self {
-        self.client.credentials = Some(credentials);
+        self.client_mut().credentials = Some(credentials);
         self
     }
 
     /// The mechanisms that may be used.
     #[must_use]
     pub fn allowed(mut self, allowed: sasl::Allowed) -> Self {
-        self.client.allowed = allowed;
+        self.client_mut().allowed = allowed;
         self
     }
 
@@ -123,7 +159,7 @@ impl Config {
     /// [`Event::NeedsToken`](crate::client::Event::NeedsToken).
     #[must_use]
     pub fn refresh_token(mut self, can: bool) -> Self {
-        self.client.refresh_token = can;
+        self.client_mut().refresh_token = can;
         self
     }
 
@@ -141,35 +177,51 @@ impl Config {
     /// The name given in EHLO.
     #[must_use]
     pub fn helo(mut self, name: impl Into<String>) -> Self {
-        self.client.helo = name.into();
+        self.client_mut().helo = name.into();
         self
     }
 
     /// Whether the server speaks LMTP (RFC 2033): LHLO, and a reply to the message for each accepted recipient.
     #[must_use]
     pub fn lmtp(mut self, lmtp: bool) -> Self {
-        self.client.lmtp = lmtp;
+        self.client_mut().lmtp = lmtp;
         self
     }
 
     /// How long each phase may take.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.client.limits = limits;
+        self.client_mut().limits = limits;
         self
     }
 
     /// How eagerly commands are grouped.
     #[must_use]
     pub fn grouping(mut self, grouping: Grouping) -> Self {
-        self.client.grouping = grouping;
+        self.client_mut().grouping = grouping;
         self
     }
 
     /// Ignores an extension though the server offers it, by EHLO keyword.
     #[must_use]
     pub fn without(mut self, keyword: impl Into<String>) -> Self {
-        self.client.without.push(keyword.into());
+        self.client_mut().without.push(keyword.into());
+        self
+    }
+
+    /// Believes in an extension though the server does not offer it, or offers it otherwise: a line as it stands in an answer
+    /// to EHLO, such as `"PIPELINING"` or `"SIZE 10240000"`.
+    #[must_use]
+    pub fn with(mut self, line: impl Into<String>) -> Self {
+        self.client_mut().with.push(line.into());
+        self
+    }
+
+    /// What the server was like the last time ([`Connection::remembered`](super::Connection::remembered)): where it offers
+    /// PIPECONNECT, commands leave before its greeting was read.
+    #[must_use]
+    pub fn remembered(mut self, remembered: client::Remembered) -> Self {
+        self.client_mut().remembered = Some(remembered);
         self
     }
 
@@ -177,14 +229,14 @@ impl Config {
     #[must_use]
     pub fn entropy(mut self, fill: impl Fn(&mut [u8]) + Send + Sync + 'static) -> Self {
         let fill: Entropy = Arc::new(fill);
-        self.client.entropy = Some(fill);
+        self.client_mut().entropy = Some(fill);
         self
     }
 
     /// Who listens to the dialogue.
     #[must_use]
     pub fn transcript(mut self, transcript: Transcript) -> Self {
-        self.client.transcript = Some(transcript);
+        self.client_mut().transcript = Some(transcript);
         self
     }
 
@@ -204,7 +256,19 @@ impl Config {
     #[cfg(feature = "platform")]
     #[must_use]
     pub fn on_platform(self) -> Self {
-        let config = if self.connector.is_some() { self } else { self.tls(tls::Settings::default().connector()) };
+        let config = match (&self.connector, self.of_platform.get()) {
+            (Some(_), _) => self,
+            (None, Some(kept)) => {
+                let kept = kept.clone();
+                self.tls(kept)
+            }
+            (None, None) => {
+                let made = tls::Settings::default().connector();
+                // One that cannot be used is not kept: the platform may be mended before the next connection.
+                let kept = if made.check().is_ok() { self.of_platform.get_or_init(|| made).clone() } else { made };
+                self.tls(kept)
+            }
+        };
         if config.client.entropy.is_some() {
             return config;
         }
@@ -219,7 +283,12 @@ impl Config {
         &self.client.host
     }
 
-    /// The server's port.
+    /// How the session is to be secured.
+    pub fn get_security(&self) -> Security {
+        self.security
+    }
+
+    /// The server's port; 0 where it is [not known](Self::any_port).
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -238,15 +307,22 @@ impl Config {
         self.client.check()
     }
 
+    fn client_mut(&mut self) -> &mut client::Config {
+        Arc::make_mut(&mut self.client)
+    }
+
+    pub(super) fn client(&self) -> &Arc<client::Config> {
+        &self.client
+    }
+
     /// What the client is told about STARTTLS; `Auto` has settled the rest below it.
-    pub(super) fn client(&self) -> client::Config {
-        let mut client = self.client.clone();
-        client.starttls = match self.security {
+    pub(super) fn starttls(&self) -> StartTls {
+        match self.security {
             Security::StartTls => StartTls::Required,
+            Security::Auto if self.hinted == Some(Mode::StartTls) => StartTls::Required,
             Security::Auto | Security::StartTlsIfOffered => StartTls::IfOffered,
             Security::Implicit | Security::None => StartTls::Never,
-        };
-        client
+        }
     }
 
     /// What is dialled, or asked of the last proxy.
@@ -258,10 +334,44 @@ impl Config {
     pub(super) fn opening(&self) -> Opening {
         match self.security {
             Security::Implicit => Opening::Tls,
+            Security::Auto if self.hinted == Some(Mode::Implicit) => Opening::Tls,
+            Security::Auto if self.hinted.is_some() => Opening::Clear,
             Security::Auto if self.port == 465 => Opening::Tls,
             Security::Auto if self.connector.is_some() => Opening::Listen,
             _ => Opening::Clear,
         }
+    }
+
+    /// Does TLS come first because that is the likelier guess, not because it must?
+    pub(crate) fn guesses_tls(&self) -> bool {
+        self.security == Security::Auto && self.opening() == Opening::Tls
+    }
+
+    /// Is TLS the first thing that is said to the server?
+    pub(crate) fn tls_first(&self) -> bool {
+        self.opening() == Opening::Tls
+    }
+
+    /// Whether the server speaks LMTP.
+    pub(crate) fn is_lmtp(&self) -> bool {
+        self.client.lmtp
+    }
+
+    /// What an earlier session has found.
+    pub(crate) fn hinted(&self) -> Option<Mode> {
+        self.hinted.filter(|_| self.security == Security::Auto)
+    }
+
+    /// The same, where it has turned out that the server speaks first, and in clear.
+    pub(crate) fn clear_first(self) -> Self {
+        let required = self.hinted.is_some_and(|mode| mode != Mode::None);
+        self.security(if required { Security::StartTls } else { Security::StartTlsIfOffered })
+    }
+
+    /// The same at a port that was not known.
+    pub(crate) fn at_port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
     }
 
     pub(super) fn server_name(&self) -> &str {
@@ -287,5 +397,24 @@ impl fmt::Debug for Config {
             .field("security", &self.security)
             .field("proxies", &self.proxies)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "platform"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_the_platforms_connector() {
+        let (one, other) = (Config::new("mx.example.org", 25), Config::new("mx.example.org", 25));
+        let _ = one.clone().on_platform();
+        // A machine without authorities has nothing to share.
+        let usable = tls::Settings::default().connector().check().is_ok();
+        assert_eq!((one.of_platform.get().is_some(), other.of_platform.get().is_some()), (usable, false));
+        let (first, second) = (one.clone().on_platform(), one.clone().on_platform());
+        assert!(
+            Arc::ptr_eq(&first.of_platform, &second.of_platform)
+                && !Arc::ptr_eq(&first.of_platform, &other.of_platform)
+        );
     }
 }

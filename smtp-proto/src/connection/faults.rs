@@ -41,17 +41,12 @@ impl Faulty {
         self.faults.cut_after.is_some_and(|most| self.received >= most)
     }
 
-    /// Whether something waits to be said.
-    pub(super) fn holds_back(&self) -> bool {
-        self.since.is_some()
-    }
-
-    /// What is wanted in spite of all.
-    pub(super) fn spoil<'a>(&mut self, now: Instant, wants: Wants<'a>) -> Wants<'a> {
+    /// What is wanted in spite of all; `over` where nothing more will come of the connection.
+    pub(super) fn spoil<'a>(&mut self, now: Instant, wants: Wants<'a>, over: bool) -> Wants<'a> {
         let Wants { mut read, mut write, mut deadline } = wants;
         if self.has_cut() {
             let at_once = Deadline { at: now, watching: phase::COMMAND };
-            return Wants { read: &mut [], write: &[], deadline: Some(at_once) };
+            return Wants { read: &mut [], write: &[], deadline: Some(at_once).filter(|_| !over) };
         }
         if let Some(most) = self.faults.cut_after {
             let left = usize::try_from(most - self.received).unwrap_or(usize::MAX);
@@ -83,7 +78,7 @@ mod tests {
         let end = Instant::EPOCH.after(SECOND);
         let mut spoil = |now, write: &'static [u8]| {
             let mut room = [0];
-            let wants = slow.spoil(now, Wants { read: &mut room, write, deadline: None });
+            let wants = slow.spoil(now, Wants { read: &mut room, write, deadline: None }, false);
             (wants.write.to_vec(), wants.deadline.map(|deadline| deadline.at))
         };
         assert_eq!(spoil(Instant::EPOCH, b"a"), (b"".to_vec(), Some(end)));
@@ -97,7 +92,7 @@ mod tests {
         let mut gone = Faulty::new(Faults { cut_after: Some(3), ..Faults::default() });
         let room = |gone: &mut Faulty| {
             let mut room = [0; 9];
-            let wants = gone.spoil(Instant::EPOCH, Wants { read: &mut room, write: b"x", deadline: None });
+            let wants = gone.spoil(Instant::EPOCH, Wants { read: &mut room, write: b"x", deadline: None }, false);
             (wants.read.len(), wants.write.len())
         };
         assert_eq!(room(&mut gone), (3, 1));

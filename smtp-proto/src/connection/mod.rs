@@ -16,13 +16,16 @@ mod route;
 mod stack;
 mod turn;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 
 pub use accepted::{Accepted, AcceptedError};
 pub use config::{Config, Security};
+use config::{Opening, TokenSource};
 #[cfg(feature = "test-util")]
 pub use faults::Faults;
 #[cfg(feature = "test-util")]
@@ -32,8 +35,9 @@ pub use route::Route;
 pub(crate) use stack::{Broken, Stack};
 
 use crate::body::LineEndings;
-use crate::client::{Body, Client, CommandId, Envelope, Event, TransactionId};
+use crate::client::{Body, Client, CommandId, Envelope, Event, Remembered, TransactionId};
 use crate::command::Command;
+use crate::dial::{Mode, Reached};
 use crate::error::Error;
 use crate::extension::Extensions;
 use crate::reply::Reply;
@@ -61,7 +65,11 @@ pub struct Wants<'a> {
 enum Top {
     /// Nobody has told the time yet.
     Begin,
-    Tunnel(Hop, Tunnel),
+    Tunnel {
+        since: Instant,
+        hop: Hop,
+        tunnel: Box<Tunnel>,
+    },
     /// A TLS handshake, since when; the proxy it is with, or the server.
     Handshake {
         since: Instant,
@@ -91,16 +99,25 @@ enum Handshake {
 ///
 /// Holds at most 16 KiB received and not read, as much again a TLS session, 64 KiB to be sent and as much of a
 /// message that is gathered into a chunk, beside what one command adds, and
-/// with CHUNKING two chunks of 64 KiB; all of it is given back while the session is idle.
+/// with CHUNKING two chunks of 64 KiB; all of it is given back while the session is idle. An idle session holds
+/// at most 2 KiB in all where it is in clear and the offer is of usual length, and 16 KiB under TLS, nearly all of them
+/// in rustls; settings are shared by all connections made from clones of one [`Config`], and are not among them.
+///
+/// Messages sent one right behind the other, or one after the other without a [`poll`](Self::poll) that finds the session idle
+/// between them, allocate nothing beside their envelopes.
 pub struct Connection {
-    config: Config,
+    connector: Option<Arc<dyn tls::Connector>>,
+    token_source: Option<TokenSource>,
+    opening: Opening,
+    /// Whom TLS with the server must prove to be there.
+    name: Box<str>,
     route: VecDeque<(Hop, Step)>,
     stack: Stack,
     /// Which proxy each floor of the stack belongs to.
     floor_hops: Vec<Option<Hop>>,
     top: Top,
     client: Client,
-    facts: Option<tls::Facts>,
+    facts: Option<Box<tls::Facts>>,
     starttls: bool,
     /// Where each message ends, by its final dot or BDAT LAST, among the octets written.
     ends: VecDeque<(TransactionId, u64)>,
@@ -109,7 +126,8 @@ pub struct Connection {
     /// Since when the transport has taken nothing.
     stalled_since: Option<Instant>,
     unwritable: bool,
-    failure: Option<Error>,
+    /// The client knows how.
+    failed: bool,
     /// The caller has been told of the failure, or has been handed what became of a message by it.
     told: bool,
     closed: bool,
@@ -122,9 +140,12 @@ impl Connection {
     ///
     /// [`Misuse`] where the configuration cannot be said or meant.
     pub fn new(config: Config, route: Route) -> Result<Self, Misuse> {
-        let client = Client::new(config.client())?;
+        let client = Client::shared(config.client().clone(), config.starttls())?;
         Ok(Self {
-            config,
+            opening: config.opening(),
+            name: config.server_name().into(),
+            connector: config.connector,
+            token_source: config.token_source,
             route: route.steps.into(),
             stack: Stack::default(),
             floor_hops: Vec::new(),
@@ -136,10 +157,16 @@ impl Connection {
             noted: 0,
             stalled_since: None,
             unwritable: false,
-            failure: None,
+            failed: false,
             told: false,
             closed: false,
         })
+    }
+
+    /// The operation of becoming ready began earlier, with the first dial: [`Limits::operation`](crate::Limits) counts from
+    /// there. To be said before anything else.
+    pub fn began(&mut self, at: Instant) {
+        self.client.begin_operation(at);
     }
 
     /// Does all that can be done with what was received, and with the time, stopping at the first event.
@@ -152,8 +179,8 @@ impl Connection {
         self.begin(now);
         loop {
             // The client may have failed by what its owner did: a token that was not to be had.
-            if let Some(error) = self.failure.clone().or_else(|| self.client.failure()) {
-                self.failure = Some(error.clone());
+            if let Some(error) = self.client.failure().cloned() {
+                self.failed = true;
                 self.told = true;
                 return match self.abandoned() {
                     Some(event) => Ok(Some(event)),
@@ -170,7 +197,7 @@ impl Connection {
                     self.give_back();
                     return Ok(None);
                 }
-                Err(error) => self.failure = Some(self.client.fail(error)),
+                Err(error) => self.fail(error),
             }
         }
     }
@@ -180,7 +207,7 @@ impl Connection {
         self.begin(now);
         self.note_end();
         match &mut self.top {
-            Top::Tunnel(_, tunnel) if self.failure.is_none() => {
+            Top::Tunnel { tunnel, .. } if !self.failed => {
                 tunnel.transmit(now, self.stack.said());
             }
             // What was received before a command was said cannot be its answer: it is looked at first.
@@ -190,10 +217,10 @@ impl Connection {
             _ => {}
         }
         self.lower();
-        let pending = !self.stack.wire().1.is_empty();
+        let pending = !self.stack.outgoing.unsent().is_empty();
         self.stalled_since = if pending { Some(self.stalled_since.unwrap_or(now)) } else { None };
         let deadline = self.deadline();
-        let (read, write) = self.stack.wire();
+        let (read, write) = self.stack.wire(self.is_idle());
         Wants { read, write, deadline }
     }
 
@@ -252,14 +279,14 @@ impl Connection {
 
     /// The message being sent; exists only while octets of it may go out.
     pub fn body(&mut self, now: Instant) -> Option<Body<'_>> {
-        if self.failure.is_some() || self.unwritable || !matches!(self.top, Top::Smtp) {
+        if self.failed || self.unwritable || !matches!(self.top, Top::Smtp) {
             return None;
         }
         // As for commands: what was received before the dot was said is looked at first.
         if !self.stack.is_drained() {
             return None;
         }
-        let room = if self.stack.wire().1.len() < HIGH_WATER { HIGH_WATER } else { 0 };
+        let room = if self.stack.outgoing.unsent().len() < HIGH_WATER { HIGH_WATER } else { 0 };
         // The commands before a message may go out with it, in one write.
         self.note_end();
         self.client.transmit(now, self.stack.said());
@@ -276,6 +303,21 @@ impl Connection {
         self.client.extensions()
     }
 
+    /// The same, to be put right; see [`Client::extensions_mut`].
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.client.extensions_mut()
+    }
+
+    /// What is worth remembering of this server, while the session is ready; see [`Remembered`].
+    pub fn remembered(&self) -> Option<Remembered> {
+        self.client.remembered()
+    }
+
+    /// Whether commands left before the greeting was read; see [`Client::spoke_early`].
+    pub fn spoke_early(&self) -> bool {
+        self.client.spoke_early()
+    }
+
     /// The mechanism that authenticated the session.
     pub fn authenticated(&self) -> Option<&MechanismName> {
         self.client.authenticated()
@@ -283,7 +325,7 @@ impl Connection {
 
     /// What TLS with the server agreed on, once it stands.
     pub fn tls(&self) -> Option<&tls::Facts> {
-        self.facts.as_ref()
+        self.facts.as_deref()
     }
 
     /// The security that was reached: `Implicit`, `StartTls`, or `None` so far.
@@ -292,6 +334,22 @@ impl Connection {
             (Some(_), true) => Security::StartTls,
             (Some(_), false) => Security::Implicit,
             (None, _) => Security::None,
+        }
+    }
+
+    /// How far it has come on its way to being ready, as the [dialer](crate::dial::Dialer::reached) wants to know it.
+    pub fn reached(&self) -> Reached {
+        let at_server = match &self.top {
+            Top::Handshake { hop, .. } => hop.is_none(),
+            Top::Begin | Top::Tunnel { .. } => false,
+            Top::Listen { .. } | Top::Smtp => true,
+        };
+        match (&self.facts, self.client.greeting()) {
+            _ if self.client.is_ready() => Reached::Ready(Mode::of(self)),
+            (Some(_), _) => Reached::Secured(self.client.commands()),
+            (None, Some(_)) => Reached::Greeted(self.client.commands()),
+            (None, None) if at_server => Reached::Server,
+            (None, None) => Reached::Connected,
         }
     }
 
@@ -320,16 +378,21 @@ impl Connection {
         self.client.set_grouping(grouping);
     }
 
+    /// `true` once the session has ended as it should: write what [`wants`](Self::wants) still holds, and close.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// How the session failed, once [`poll`](Self::poll) has said so.
     pub fn failure(&self) -> Option<&Error> {
-        self.failure.as_ref()
+        self.client.failure().filter(|_| self.failed)
     }
 
     /// What is under way, as errors name it.
     pub fn phase(&self) -> Phase {
         match &self.top {
             Top::Begin | Top::Listen { .. } => phase::GREETING,
-            Top::Tunnel(_, tunnel) => tunnel.deadline().map_or(phase::CONNECT, |deadline| deadline.watching),
+            Top::Tunnel { tunnel, .. } => tunnel.deadline().map_or(phase::CONNECT, |deadline| deadline.watching),
             Top::Handshake { kind: Handshake::Silence, .. } if !self.stack.has_heard() => phase::GREETING,
             Top::Handshake { .. } => phase::TLS,
             Top::Smtp => self.client.phase(),
@@ -338,7 +401,7 @@ impl Connection {
 
     /// `true` where the session is ready and nothing is under way, asked for or unread: it can be used for another message.
     pub fn is_clean(&self) -> bool {
-        self.failure.is_none()
+        !self.failed
             && !self.unwritable
             && matches!(self.top, Top::Smtp)
             && self.client.is_clean()

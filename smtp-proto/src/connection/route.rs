@@ -146,8 +146,8 @@ impl Config {
                 route = route.tls(hop.clone(), proxy.url.proxy().host.to_string());
             }
             let mut options = proxy.options.clone();
-            options.limits.handshake = self.client.limits.hop;
-            if let (None, Some(fill)) = (options.cnonce, &self.client.entropy) {
+            options.limits.handshake = self.client().limits.hop;
+            if let (None, Some(fill)) = (options.cnonce, &self.client().entropy) {
                 let mut cnonce = [0; 16];
                 fill(&mut cnonce);
                 options.cnonce = Some(cnonce);
@@ -158,10 +158,15 @@ impl Config {
         Ok(route)
     }
 
-    /// After a proxy wanted credentials and closed the connection: the configuration whose route answers its challenge.
+    /// After an error that says what to do otherwise: the configuration that does it, on a new connection.
     ///
-    /// `None` where the error is another, or the proxy was answered before.
+    /// A proxy wanted credentials and closed the connection: its challenge is answered. Or the server spoke in clear where
+    /// [`Auto`](super::Security::Auto) had begun with TLS: it is listened to first. `None` where the error is another, or
+    /// that was done before, so a loop around it comes to an end.
     pub fn answering(&self, error: &Error) -> Option<Self> {
+        if let crate::Cause::Tls(crate::tls::Error::NotTls(b'2'..=b'5')) = &error.cause {
+            return (error.hop.is_none() && self.guesses_tls()).then(|| self.clone().clear_first());
+        }
         let crate::Cause::Tunnel(tunnel) = &error.cause else { return None };
         let (challenge, hop) = (tunnel.challenge()?, tunnel.hop()?);
         let mut next = self.clone();
@@ -171,6 +176,11 @@ impl Config {
         }
         options.challenge = Some(challenge.clone());
         Some(next)
+    }
+
+    /// The server, as the last proxy is asked for it.
+    pub(crate) fn asked_for(&self) -> Result<Host, Misuse> {
+        self.target().map(|target| target.host)
     }
 
     /// What the proxy at this place is asked for.

@@ -143,9 +143,10 @@ impl Stack {
         }
     }
 
-    /// What is to be sent, and room for what may be received; no room behind the end of the stream.
-    pub(crate) fn wire(&mut self) -> (&mut [u8], &[u8]) {
-        let read = if self.ended { &mut [] } else { self.incoming.space() };
+    /// What is to be sent, and room for what may be received, little where the session is idle; none behind the end of the
+    /// stream.
+    pub(crate) fn wire(&mut self, idle: bool) -> (&mut [u8], &[u8]) {
+        let read = if self.ended { &mut [] } else { self.incoming.space(idle) };
         (read, self.outgoing.unsent())
     }
 

@@ -4,9 +4,9 @@
 //! late, and what was said before the end is heard.
 
 use alloc::format;
-use alloc::string::String;
+use core::time::Duration;
 
-use proxy_proto::{Deadline, Hop, Instant, Machine};
+use proxy_proto::{Deadline, Hop, Instant, Kind, Machine};
 
 use super::config::Opening;
 use super::route::Step;
@@ -28,7 +28,7 @@ impl Connection {
         if matches!(self.top, Top::Begin) {
             self.client.begin_operation(now);
             if let Err(error) = self.next_step(now) {
-                self.failure = Some(self.client.fail(error));
+                self.fail(error);
             }
         }
     }
@@ -36,9 +36,9 @@ impl Connection {
     /// The next step of the route, or the server itself.
     pub(super) fn next_step(&mut self, now: Instant) -> Result<(), Error> {
         match self.route.pop_front() {
-            Some((hop, Step::Tunnel(tunnel))) => self.top = Top::Tunnel(hop, tunnel),
+            Some((hop, Step::Tunnel(tunnel))) => self.top = Top::Tunnel { since: now, hop, tunnel: tunnel.into() },
             Some((hop, Step::Tls(name))) => self.begin_tls(now, Some(hop), &name, Handshake::Configured)?,
-            None => match self.config.opening() {
+            None => match self.opening {
                 Opening::Clear => self.top = Top::Smtp,
                 Opening::Listen => self.top = Top::Listen { since: now },
                 Opening::Tls => self.begin_server_tls(now, Handshake::Configured)?,
@@ -48,7 +48,7 @@ impl Connection {
     }
 
     pub(super) fn begin_server_tls(&mut self, now: Instant, kind: Handshake) -> Result<(), Error> {
-        let name = String::from(self.config.server_name());
+        let name = self.name.clone();
         self.begin_tls(now, None, &name, kind)
     }
 
@@ -59,7 +59,7 @@ impl Connection {
         name: &str,
         kind: Handshake,
     ) -> Result<(), Error> {
-        let session = match &self.config.connector {
+        let session = match &self.connector {
             Some(connector) => connector.connect(name),
             None => Err(Misuse::Tls { why: "no TLS connector was given".into() }),
         };
@@ -78,7 +78,7 @@ impl Connection {
         self.stack.lift().map_err(|broken| self.broken(broken))?;
         match &mut self.top {
             Top::Begin => return Ok(Advance::Wait),
-            Top::Tunnel(hop, tunnel) => {
+            Top::Tunnel { hop, tunnel, .. } => {
                 let mut rest = self.stack.unread();
                 let before = rest.len();
                 let opened = tunnel.receive(now, &mut rest);
@@ -126,7 +126,7 @@ impl Connection {
         if self.stack.is_ended() {
             match &mut self.top {
                 Top::Smtp => self.client.finish()?,
-                Top::Tunnel(_, tunnel) => {
+                Top::Tunnel { tunnel, .. } => {
                     tunnel.finish().map_err(from_tunnel)?;
                     return Err(self.error(Cause::Closed { last: None }));
                 }
@@ -136,7 +136,10 @@ impl Connection {
         let limits = self.client.limits();
         match &mut self.top {
             Top::Smtp => self.client.expire(now)?,
-            Top::Tunnel(_, tunnel) => tunnel.expire(now).map_err(from_tunnel)?,
+            Top::Tunnel { since, tunnel, .. } => {
+                let waited = now.since(*since);
+                tunnel.expire(now).map_err(|error| late(error, waited))?;
+            }
             Top::Listen { since } if since.after(limits.greeting) <= now => {
                 self.begin_server_tls(now, Handshake::Silence)?;
                 return Ok(Advance::On);
@@ -148,7 +151,7 @@ impl Connection {
             return Ok(Advance::Event(Event::Closed(None)));
         }
         if let Some(deadline) = self.deadline().filter(|deadline| deadline.at <= now) {
-            let waited = self.waiting_since().map_or(Default::default(), |since| now.since(since));
+            let waited = self.waiting_since(deadline.at).map_or(Default::default(), |since| now.since(since));
             return Err(Error {
                 phase: deadline.watching,
                 hop: self.hop(),
@@ -175,7 +178,7 @@ impl Connection {
                 self.ends.retain(|(transaction, _)| *transaction != done);
             }
             Event::NeedsToken { reply, detail } => {
-                if let Some(source) = &self.config.token_source {
+                if let Some(source) = &self.token_source {
                     // It was asked for just now, so the answer cannot come at the wrong moment.
                     let _ = self.client.fresh_token(source(reply, detail.as_deref()));
                     return Ok(Advance::On);
@@ -196,7 +199,7 @@ impl Connection {
         let facts = self.stack.session().map(|session| session.facts()).unwrap_or_default();
         self.client.show(now, phase::TLS, Line::Note(&format!("TLS {}, {}", facts.version, facts.cipher)));
         self.client.secured(facts.channel());
-        self.facts = Some(facts);
+        self.facts = Some(facts.into());
         self.top = Top::Smtp;
         Ok(Advance::Event(Event::Secured))
     }
@@ -226,9 +229,9 @@ impl Connection {
             }
         }
         if let Err(broken) = lowered {
-            if self.failure.is_none() {
+            if !self.failed {
                 let error = self.broken(broken);
-                self.failure = Some(self.client.fail(error));
+                self.fail(error);
             }
         }
     }
@@ -241,14 +244,26 @@ impl Connection {
         self.client.abandoned(is_out).map(Event::Sent)
     }
 
+    pub(super) fn fail(&mut self, error: Error) {
+        self.client.fail(error);
+        self.failed = true;
+    }
+
+    /// Nothing is under way or asked for.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.top, Top::Smtp) && self.client.is_clean()
+    }
+
     pub(super) fn give_back(&mut self) {
-        if matches!(self.top, Top::Smtp) && self.client.is_clean() {
+        if self.is_idle() {
             self.stack.give_back();
+            self.client.give_back();
+            self.ends = Default::default();
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        if self.failure.is_some() || self.client.failure().is_some() {
+        if self.client.failure().is_some() {
             // There is something to be told, and no octet will come to say so.
             return (!self.told).then(|| Deadline { at: Instant::EPOCH, watching: self.phase() });
         }
@@ -258,7 +273,7 @@ impl Connection {
         let limits = self.client.limits();
         let here = match &self.top {
             Top::Begin => None,
-            Top::Tunnel(_, tunnel) => tunnel.deadline(),
+            Top::Tunnel { tunnel, .. } => tunnel.deadline(),
             Top::Smtp => self.client.deadline(),
             Top::Listen { since } => Some(Deadline { at: since.after(limits.greeting), watching: phase::GREETING }),
             // Who has been silent once is not given more time to be silent again.
@@ -272,17 +287,24 @@ impl Connection {
         Deadline::earlier(here, Deadline::earlier(stall, whole))
     }
 
-    pub(super) fn waiting_since(&self) -> Option<Instant> {
+    /// Since when the wait has lasted that comes to an end at this moment.
+    pub(super) fn waiting_since(&self, at: Instant) -> Option<Instant> {
+        if self.client.operation_deadline().is_some_and(|whole| whole.at == at) {
+            return self.client.operation_since();
+        }
+        let stalled = self.stalled_since.filter(|since| since.after(self.client.limits().block) == at);
         match &self.top {
-            Top::Handshake { since, .. } | Top::Listen { since } => Some(*since),
-            _ => self.stalled_since.or(self.client.operation_since()),
+            Top::Handshake { since, .. } | Top::Listen { since } | Top::Tunnel { since, .. } if stalled.is_none() => {
+                Some(*since)
+            }
+            _ => stalled.or(self.client.operation_since()),
         }
     }
 
     pub(super) fn hop(&self) -> Option<Hop> {
         match &self.top {
             Top::Handshake { hop, .. } => hop.clone(),
-            Top::Tunnel(hop, _) => Some(hop.clone()),
+            Top::Tunnel { hop, .. } => Some(hop.clone()),
             _ => None,
         }
     }
@@ -309,4 +331,13 @@ impl Connection {
 
 fn from_tunnel(error: proxy_proto::Error) -> Error {
     Error { phase: error.phase(), hop: error.hop().cloned(), cause: Cause::Tunnel(error) }
+}
+
+/// A time-out is told alike wherever it happens: with the time spent, which the tunnel does not count.
+fn late(error: proxy_proto::Error, waited: Duration) -> Error {
+    let hop = error.hop().cloned();
+    match error.kind() {
+        Kind::TimedOut => Error { phase: error.phase(), hop, cause: Cause::TimedOut { waited, last: None } },
+        _ => from_tunnel(error),
+    }
 }

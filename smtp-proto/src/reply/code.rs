@@ -20,6 +20,8 @@ impl Code {
     pub const OK: Self = Self(250);
     /// `334`, a SASL challenge (RFC 4954 section 4).
     pub const CHALLENGE: Self = Self(334);
+    /// `353`, each recipient is answered for, and then the message (PRDR, draft-hall-prdr-00).
+    pub const EACH_RECIPIENT: Self = Self(353);
     /// `354`, start mail input.
     pub const START_MAIL: Self = Self(354);
     /// `421`, the service is closing the channel; lawful at any moment (RFC 5321 section 3.8).

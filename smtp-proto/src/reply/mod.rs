@@ -3,6 +3,7 @@
 //! The rules of this room: text is octets, because servers write Latin-1 and worse; it is shown lossily and never with
 //! control characters, because it ends up on terminals and in logs.
 
+mod blocks;
 mod code;
 mod enhanced;
 mod reader;
@@ -12,6 +13,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use bytes::Bytes;
+
 pub use code::Code;
 pub use enhanced::EnhancedStatus;
 pub use reader::{MalformedReply, ReplyLimits, ReplyReader};
@@ -19,11 +22,14 @@ pub use reader::{MalformedReply, ReplyLimits, ReplyReader};
 use crate::Misuse;
 
 /// One reply, of one line or several.
+///
+/// A clone shares its text. Who keeps a reply keeps its text and no more, except that a short one may lie in a block of 256
+/// octets with others.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     code: Code,
     /// The lines' text, joined by LF: a line cannot hold one.
-    text: Vec<u8>,
+    text: Bytes,
 }
 
 impl Reply {
@@ -36,17 +42,22 @@ impl Reply {
         let text = text.into();
         match text.bytes().find(|octet| octet.is_ascii_control() && !matches!(octet, b'\n' | b'\t')) {
             Some(octet) => Err(Misuse::Forbidden { what: "reply text", octet }),
-            None => Ok(Self { code, text: text.into_bytes() }),
+            None => Ok(Self { code, text: text.into_bytes().into() }),
         }
     }
 
     /// A reply of the code alone.
     pub(crate) fn bare(code: Code) -> Self {
-        Self { code, text: Vec::new() }
+        Self { code, text: Bytes::new() }
     }
 
-    fn from_parts(code: Code, text: Vec<u8>) -> Self {
+    fn from_parts(code: Code, text: Bytes) -> Self {
         Self { code, text }
+    }
+
+    /// The same on its own, for who keeps it as long as the session: it keeps no block of the reader's.
+    pub(crate) fn detached(&self) -> Self {
+        Self { code: self.code, text: Bytes::copy_from_slice(&self.text) }
     }
 
     /// The code, the same on every line.
@@ -114,7 +125,7 @@ impl Reply {
         }
         if from > 0 {
             clean.extend_from_slice(&self.text[from..]);
-            self.text = clean;
+            self.text = clean.into();
         }
     }
 }
@@ -149,7 +160,7 @@ mod tests {
     use alloc::string::ToString;
 
     fn reply(code: u16, text: &[u8]) -> Reply {
-        Reply::from_parts(Code::new(code).unwrap(), text.to_vec())
+        Reply::from_parts(Code::new(code).unwrap(), Bytes::copy_from_slice(text))
     }
 
     #[test]

@@ -10,6 +10,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::blocks::Blocks;
 use super::{Code, Reply};
 
 /// How much one reply may hold.
@@ -84,18 +85,24 @@ impl core::error::Error for MalformedReply {}
 
 /// Assembles replies from octets cut anywhere.
 ///
-/// Holds the reply that is not complete yet, at most [`ReplyLimits::octets`] and one line.
+/// Holds the reply that is not complete yet, at most [`ReplyLimits::octets`] and one line, and up to 8 KiB for the texts of
+/// those before it.
 #[derive(Debug, Default)]
 pub struct ReplyReader {
     limits: ReplyLimits,
+    /// The line that is not complete yet.
     line: Vec<u8>,
     text: Vec<u8>,
+    blocks: Blocks,
     code: Option<Code>,
     lines: usize,
 }
 
 /// As much of a line that is no reply as an error shows.
 const EXCERPT: usize = 48;
+
+/// Octets of a line whose room is kept for the next one: what RFC 5321 section 4.5.3.1.5 gives a reply line.
+const LINE: usize = 512;
 
 impl ReplyReader {
     /// A reader with these limits.
@@ -118,27 +125,52 @@ impl ReplyReader {
             let end = memchr::memchr(b'\n', input);
             let (part, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
             let room = self.limits.line - self.line.len().min(self.limits.line);
+            let fits = &part[..part.len().min(room)];
+            // A line that came in one piece is read where it lies.
+            let whole = end.is_some() && self.line.is_empty();
+            if !whole {
+                self.line.extend_from_slice(fits);
+            }
             // The head is judged before the length, so that the error is the same however the line was cut.
-            self.line.extend_from_slice(&part[..part.len().min(room)]);
-            check_head(&self.line)?;
+            check_head(if whole { fits } else { &self.line })?;
             if part.len() > room {
                 return Err(MalformedReply::LineTooLong { limit: self.limits.line });
             }
             *input = rest;
-            if end.is_some() {
-                if let Some(code) = self.take_line()? {
-                    self.code = None;
-                    self.lines = 0;
-                    return Ok(Some(Reply::from_parts(code, core::mem::take(&mut self.text))));
-                }
+            if end.is_none() {
+                continue;
+            }
+            let last = if whole { self.take_line(part)? } else { self.take_gathered()? };
+            if let Some(code) = last {
+                self.code = None;
+                self.lines = 0;
+                return Ok(Some(Reply::from_parts(code, self.blocks.keep(&mut self.text))));
             }
         }
         Ok(None)
     }
 
+    /// Gives back what is only kept to be used again, between replies; `true` where replies that are kept had better be
+    /// [detached](Reply::detached) then. For a session that is idle.
+    pub(crate) fn give_back(&mut self) -> bool {
+        self.line = Vec::new();
+        self.text = Vec::new();
+        self.blocks.give_back()
+    }
+
+    fn take_gathered(&mut self) -> Result<Option<Code>, MalformedReply> {
+        let mut line = core::mem::take(&mut self.line);
+        let last = self.take_line(&line)?;
+        line.clear();
+        // A long line is rare: its room is not kept.
+        line.shrink_to(LINE);
+        self.line = line;
+        Ok(last)
+    }
+
     /// Files a complete line; its code where it is the last of its reply.
-    fn take_line(&mut self) -> Result<Option<Code>, MalformedReply> {
-        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+    fn take_line(&mut self, line: &[u8]) -> Result<Option<Code>, MalformedReply> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (digits, rest) = match line {
             [a, b, c, rest @ ..] if [a, b, c].into_iter().all(u8::is_ascii_digit) => ([*a, *b, *c], rest),
@@ -165,7 +197,6 @@ impl ReplyReader {
             return Err(MalformedReply::ReplyTooLong { limit: self.limits.octets });
         }
         self.text.extend_from_slice(text);
-        self.line.clear();
         Ok((!more).then_some(code))
     }
 }
@@ -201,7 +232,7 @@ mod tests {
         let mut replies = Vec::new();
         for mut piece in wire.chunks(size) {
             while let Some(reply) = reader.receive(&mut piece)? {
-                replies.push((reply.code().number(), reply.text.clone()));
+                replies.push((reply.code().number(), reply.text.to_vec()));
             }
         }
         Ok(replies)

@@ -64,9 +64,10 @@ pub enum Ask {
 }
 
 /// What can be offered beyond the default.
-const OPTIONAL: [&str; 12] = [
+const OPTIONAL: [&str; 13] = [
     "BINARYMIME",
     "DSN",
+    "PIPECONNECT",
     "REQUIRETLS",
     "DELIVERBY",
     "MT-PRIORITY",
@@ -213,6 +214,7 @@ impl Config {
     /// |---|---|
     /// | `BINARYMIME` | RFC 3030; offered with CHUNKING only |
     /// | `DSN` | RFC 3461 |
+    /// | `PIPECONNECT` | Exim: commands may come before the greeting; they wait for it here |
     /// | `REQUIRETLS` | RFC 8689; offered under TLS only |
     /// | `DELIVERBY`, `DELIVERBY 60` | RFC 2852: the least time in seconds |
     /// | `MT-PRIORITY`, `MT-PRIORITY MIXER` | RFC 6710: the profile of priorities |

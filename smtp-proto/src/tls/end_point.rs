@@ -1,11 +1,13 @@
 //! The channel binding `tls-server-end-point` (RFC 5929 section 4): a digest of the server's certificate.
 //!
 //! The rules of this file: the digest is the one of the certificate's own signature, but never weaker than SHA-256; a
-//! certificate that names none (Ed25519, say) has no such binding. Just enough of DER is read to find the algorithm.
+//! certificate that names none (Ed25519, say) has no such binding.
 
 use alloc::vec::Vec;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use super::der::{SEQUENCE, value};
 
 /// The binding's data for a certificate in DER; `None` where there is none.
 pub(super) fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
@@ -24,7 +26,6 @@ enum Bits {
 
 /// `Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { algorithm OID, .. }, .. }`
 fn signature_digest(certificate: &[u8]) -> Option<Bits> {
-    const SEQUENCE: u8 = 0x30;
     const OID: u8 = 0x06;
     let (certificate, _) = value(certificate, SEQUENCE)?;
     let (_, rest) = value(certificate, SEQUENCE)?;
@@ -40,24 +41,6 @@ fn signature_digest(certificate: &[u8]) -> Option<Bits> {
         (Some([13]), _) | (_, Some([3, 4])) => Some(Bits::Sha512),
         _ => None,
     }
-}
-
-/// The contents of the first value, if it has this tag, and what stands behind it.
-fn value(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (head, rest) = der.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match *first {
-        short @ 0..=0x7f => (usize::from(short), rest),
-        long => {
-            let octets = usize::from(long & 0x7f);
-            if !(1..=3).contains(&octets) || rest.len() < octets {
-                return None;
-            }
-            let (length, rest) = rest.split_at(octets);
-            (length.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet)), rest)
-        }
-    };
-    (*head == tag && rest.len() >= length).then(|| rest.split_at(length))
 }
 
 #[cfg(test)]

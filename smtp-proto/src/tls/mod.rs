@@ -3,18 +3,24 @@
 //! The rules of this room: what a TLS library must do is said here, as [`Session`]; one library is named, in one private
 //! room. So another can be put in its place, and a fuzzer can put a transparent filter there.
 
+mod certificate;
+#[cfg(feature = "rustls")]
+mod der;
 #[cfg(all(feature = "rustls", feature = "scram"))]
 mod end_point;
 #[cfg(feature = "rustls")]
 mod rustls;
+mod version;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use self::certificate::CertificateError;
 #[cfg(feature = "rustls")]
-pub use self::rustls::{Roots, Rustls, RustlsServer, Settings, Version};
+pub use self::rustls::{Roots, Rustls, RustlsServer, ServerSettings, Settings};
+pub use self::version::{Version, VersionError};
 
 use crate::Misuse;
 use crate::sasl::{Channel, ChannelBinding};
@@ -99,8 +105,8 @@ impl Facts {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer's certificate is not accepted; the reason.
-    Certificate(String),
+    /// The peer's certificate is not accepted.
+    Certificate(CertificateError),
     /// The handshake or a record failed; the reason.
     Failed(String),
     /// The peer answered in something else than TLS; the first octet of it.

@@ -7,20 +7,28 @@ use std::format;
 use std::io::{Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::string::{String, ToString};
+use std::time::Duration;
 use std::vec::Vec;
 
-use rustls::pki_types::CertificateDer;
-use rustls::{ConnectionCommon, HandshakeKind, ProtocolVersion, SideData};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::{AlertDescription, ConnectionCommon, HandshakeKind, ProtocolVersion, SideData};
 
-use super::is_an_authoritys;
+use super::verifier::{is_an_authoritys, is_self_signed};
 use crate::sasl::{BindingKind, ChannelBinding};
-use crate::tls::{Error, Facts, Session};
+use crate::tls::{CertificateError, Error, Facts, Session};
+
+/// Which side of the session this is, where the two differ.
+pub(super) enum Side {
+    Client,
+    /// With the binding to its own certificate, which rustls does not show it; the peer's is a client's here, and no
+    /// binding to a server.
+    Server(Option<ChannelBinding>),
+}
 
 /// Either side of a session: a rustls connection without a stream.
 pub(super) struct Filter<C> {
     connection: C,
-    /// The binding to a server's own certificate, at the server.
-    end_point: Option<ChannelBinding>,
+    side: Side,
     closed_by_peer: bool,
     failed: Option<Error>,
 }
@@ -30,10 +38,10 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>>,
     D: SideData,
 {
-    pub(super) fn new(mut connection: C, end_point: Option<ChannelBinding>) -> Self {
+    pub(super) fn new(mut connection: C, side: Side) -> Self {
         // What waits to be sealed is bounded by who hands it in.
         connection.set_buffer_limit(None);
-        Self { connection, end_point, closed_by_peer: false, failed: None }
+        Self { connection, side, closed_by_peer: false, failed: None }
     }
 
     /// How this session can be named. Before TLS 1.3 the exporter is only safe with the extended master secret (RFC 9266
@@ -45,8 +53,10 @@ where
             let data = connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
             bindings.extend(data.map(|data| ChannelBinding { kind: BindingKind::TlsExporter, data: data.to_vec() }));
         }
-        let servers = connection.peer_certificates().and_then(<[_]>::first).and_then(end_point);
-        bindings.extend(self.end_point.clone().or(servers));
+        bindings.extend(match &self.side {
+            Side::Client => connection.peer_certificates().and_then(<[_]>::first).and_then(end_point),
+            Side::Server(own) => own.clone(),
+        });
         bindings
     }
 
@@ -145,13 +155,49 @@ fn iana_name(suite: rustls::CipherSuite) -> String {
 
 fn reason(error: rustls::Error) -> Error {
     match error {
-        rustls::Error::InvalidCertificate(why) => Error::Certificate(match why {
-            rustls::CertificateError::UnknownIssuer => "it is not issued by an authority that is trusted here".into(),
-            why if is_an_authoritys(&why) => "it is an authority's own, and not trusted here".into(),
-            why => why.to_string(),
-        }),
-        rustls::Error::NoCertificatesPresented => Error::Certificate("there is none".into()),
-        rustls::Error::AlertReceived(alert) => Error::Failed(format!("the peer refuses: {alert:?}")),
+        rustls::Error::InvalidCertificate(why) => Error::Certificate(refused(why)),
+        rustls::Error::NoCertificatesPresented => Error::Certificate(CertificateError::Missing),
+        rustls::Error::AlertReceived(alert) => Error::Failed(refusal(alert)),
         other => Error::Failed(other.to_string()),
     }
+}
+
+/// Why a certificate is refused here.
+fn refused(why: rustls::CertificateError) -> CertificateError {
+    use rustls::CertificateError as Why;
+    let after = |late: UnixTime, early: UnixTime| Duration::from_secs(late.as_secs().saturating_sub(early.as_secs()));
+    match why {
+        Why::ExpiredContext { time, not_after } => CertificateError::Expired { since: after(time, not_after) },
+        Why::NotValidYetContext { time, not_before } => {
+            CertificateError::NotYetValid { until: after(not_before, time) }
+        }
+        Why::NotValidForNameContext { expected, presented } => {
+            CertificateError::WrongName { expected: expected.to_str().into(), presented }
+        }
+        Why::UnknownIssuer => CertificateError::UnknownAuthority,
+        Why::Revoked => CertificateError::Revoked,
+        Why::InvalidPurpose | Why::InvalidPurposeContext { .. } => CertificateError::WrongPurpose,
+        why if is_self_signed(&why) => CertificateError::SelfSigned,
+        why if is_an_authoritys(&why) => CertificateError::AnAuthoritys,
+        why => CertificateError::Other(why.to_string()),
+    }
+}
+
+/// Why the peer ends the handshake, by its alert (RFC 8446 section 6.2), and what it means here.
+fn refusal(alert: AlertDescription) -> String {
+    use AlertDescription as A;
+    let meaning = match alert {
+        A::ProtocolVersion => "it has no TLS version in common with those permitted here",
+        A::HandshakeFailure => "it has nothing in common with what is offered here",
+        A::CertificateRequired => "it wants a client certificate",
+        A::BadCertificate | A::UnsupportedCertificate | A::CertificateUnknown | A::UnknownCA => {
+            "it does not accept the certificate shown to it"
+        }
+        A::CertificateExpired => "the certificate shown to it has expired",
+        A::CertificateRevoked => "the certificate shown to it is revoked",
+        A::NoApplicationProtocol => "it knows none of the protocols offered by ALPN",
+        A::UnrecognisedName => "it is not the host of that name",
+        _ => return format!("the peer refuses: {alert:?}"),
+    };
+    format!("the peer refuses: {meaning} ({alert:?})")
 }

@@ -4,7 +4,9 @@
 //! `TimeProvider`); nothing else here knows the time.
 
 mod filter;
+mod server;
 mod settings;
+mod verifier;
 
 use std::boxed::Box;
 use std::fmt;
@@ -15,17 +17,20 @@ use std::vec::Vec;
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{CertificateError, ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 
-pub use settings::{Roots, Settings, Version};
+pub use server::{RustlsServer, ServerSettings};
+pub use settings::{Roots, Settings};
 
-use super::{Acceptor, Connector, Session};
+use super::{Connector, Session, Version};
 use crate::Misuse;
-use crate::sasl::ChannelBinding;
-use filter::{Filter, end_point};
+use filter::{Filter, Side};
 
 /// TLS as a client, by rustls.
+///
+/// Its clones share the sessions that can be resumed, up to 256 servers: who connects again uses a clone, not another
+/// connector of the same settings.
 #[derive(Clone)]
 pub struct Rustls(Result<Arc<ClientConfig>, Misuse>);
 
@@ -33,6 +38,22 @@ impl Rustls {
     /// Uses a configuration of the caller's own, as it is.
     pub fn new(config: Arc<ClientConfig>) -> Self {
         Self(Ok(config))
+    }
+
+    /// Whether sessions can begin at all, which else shows itself when the first one begins.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Tls`] where the [`Settings`] cannot be used: no version left, no roots, a key of another certificate.
+    pub fn check(&self) -> Result<(), Misuse> {
+        self.0.as_ref().map(drop).map_err(Clone::clone)
+    }
+}
+
+impl From<Arc<ClientConfig>> for Rustls {
+    /// As [`Rustls::new`]. The version of rustls that this takes is [`crate::rustls`].
+    fn from(config: Arc<ClientConfig>) -> Self {
+        Self::new(config)
     }
 }
 
@@ -48,47 +69,7 @@ impl Connector for Rustls {
         let name = name.trim_end_matches('.').to_string();
         let server = ServerName::try_from(name.clone()).map_err(|_| misuse(format!("{name:?} is no server name")))?;
         let connection = ClientConnection::new(config, server).map_err(misuse)?;
-        Ok(Box::new(Filter::new(connection, None)))
-    }
-}
-
-/// TLS as a server, by rustls.
-#[derive(Clone, Debug)]
-pub struct RustlsServer {
-    config: Arc<ServerConfig>,
-    /// Known where the certificate is: rustls does not show a server its own.
-    end_point: Option<ChannelBinding>,
-}
-
-impl RustlsServer {
-    /// Uses a configuration of the caller's own, as it is. Its sessions cannot be named by `tls-server-end-point`, since
-    /// which certificate will be shown is its own affair.
-    pub fn new(config: Arc<ServerConfig>) -> Self {
-        Self { config, end_point: None }
-    }
-
-    /// A server with this certificate chain and its key, both PEM; any client, TLS 1.2 and 1.3.
-    ///
-    /// # Errors
-    ///
-    /// [`Misuse::Tls`] where the certificate or the key cannot be used.
-    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, Misuse> {
-        let chain = certificates(chain)?;
-        let end_point = chain.first().and_then(end_point);
-        let config = ServerConfig::builder_with_provider(provider()?)
-            .with_safe_default_protocol_versions()
-            .map_err(misuse)?
-            .with_no_client_auth()
-            .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key).map_err(misuse)?)
-            .map_err(misuse)?;
-        Ok(Self { config: Arc::new(config), end_point })
-    }
-}
-
-impl Acceptor for RustlsServer {
-    fn accept(&self) -> Result<Box<dyn Session>, Misuse> {
-        let connection = ServerConnection::new(self.config.clone()).map_err(misuse)?;
-        Ok(Box::new(Filter::new(connection, self.end_point.clone())))
+        Ok(Box::new(Filter::new(connection, Side::Client)))
     }
 }
 
@@ -109,10 +90,22 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Misuse> {
     if found.is_empty() { Err(misuse("there is no certificate in the PEM text")) } else { Ok(found) }
 }
 
-/// Whether a certificate was refused only because it is an authority's, and stands where a server's should. rustls has no
-/// variant for this, and hides the one of webpki behind its text.
-fn is_an_authoritys(error: &CertificateError) -> bool {
-    matches!(error, CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity"))
+/// The authorities among which a chain may end.
+fn roots(authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, Misuse> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(misuse)?;
+    }
+    Ok(roots)
+}
+
+/// The versions from `min` to `max`.
+fn versions(min: Version, max: Version) -> Result<Vec<&'static SupportedProtocolVersion>, Misuse> {
+    if min > max {
+        return Err(misuse(format!("the oldest TLS version permitted, {min}, is newer than the newest, {max}")));
+    }
+    let supported = [(Version::Tls12, &rustls::version::TLS12), (Version::Tls13, &rustls::version::TLS13)];
+    Ok(supported.into_iter().filter(|(version, _)| (min..=max).contains(version)).map(|(_, one)| one).collect())
 }
 
 fn misuse(why: impl ToString) -> Misuse {

@@ -7,34 +7,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::vec::Vec;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
-use super::{Rustls, certificates, is_an_authoritys, misuse, provider};
+use super::verifier::{AcceptAnything, OrGiven};
+use super::{Rustls, certificates, misuse, provider, roots, versions};
 use crate::Misuse;
-
-/// A version of TLS. Older ones than 1.2 are broken (RFC 8996), and cannot be had.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Version {
-    /// TLS 1.2 (RFC 5246).
-    Tls12,
-    /// TLS 1.3 (RFC 8446).
-    Tls13,
-}
-
-impl Version {
-    fn supported(self) -> &'static SupportedProtocolVersion {
-        match self {
-            Self::Tls12 => &rustls::version::TLS12,
-            Self::Tls13 => &rustls::version::TLS13,
-        }
-    }
-}
+use crate::tls::Version;
 
 /// Whom to trust, beside the certificates given by [`Settings::trust_pem`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -43,6 +26,9 @@ pub enum Roots {
     /// Whom the platform trusts (needs the feature `platform-roots`).
     #[default]
     Platform,
+    /// Whom Mozilla trusts, by the list compiled in (needs the feature `webpki-roots`): the same on every machine, and as old
+    /// as the build.
+    WebPki,
     /// Nobody else.
     OnlyGiven,
 }
@@ -112,8 +98,22 @@ impl Settings {
     /// # Errors
     ///
     /// [`Misuse::Tls`] where there is no certificate in it, or a broken one.
-    pub fn trust_pem(mut self, pem: &[u8]) -> Result<Self, Misuse> {
-        self.given.extend(certificates(pem)?);
+    pub fn trust_pem(self, pem: &[u8]) -> Result<Self, Misuse> {
+        self.trust(certificates(pem)?)
+    }
+
+    /// Trusts this authority too: DER, one certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse::Tls`] where it is broken.
+    pub fn trust_der(self, der: &[u8]) -> Result<Self, Misuse> {
+        self.trust(std::vec![CertificateDer::from(der.to_vec())])
+    }
+
+    fn trust(mut self, authorities: Vec<CertificateDer<'static>>) -> Result<Self, Misuse> {
+        roots(&authorities)?;
+        self.given.extend(authorities);
         Ok(self)
     }
 
@@ -128,7 +128,7 @@ impl Settings {
         Ok(self)
     }
 
-    /// Offers these protocols by ALPN, the best first.
+    /// Offers these protocols by ALPN (RFC 7301), the best first; SMTP has none registered, and none is offered by default.
     #[must_use]
     pub fn alpn(mut self, protocols: impl IntoIterator<Item = Vec<u8>>) -> Self {
         self.alpn = protocols.into_iter().collect();
@@ -156,30 +156,10 @@ impl Settings {
     }
 
     fn config(&self, provider: Arc<CryptoProvider>) -> Result<Arc<ClientConfig>, Misuse> {
-        if self.min > self.max {
-            return Err(misuse("the oldest TLS version permitted is newer than the newest"));
-        }
-        let versions: Vec<_> = [Version::Tls12, Version::Tls13]
-            .into_iter()
-            .filter(|version| (self.min..=self.max).contains(version))
-            .map(Version::supported)
-            .collect();
-        let builder =
-            ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions).map_err(misuse)?;
-        let builder = if !self.verify {
-            let algorithms = provider.signature_verification_algorithms;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAnything { algorithms }))
-        } else if self.roots == Roots::Platform {
-            let inner = self.platform(provider)?;
-            builder.dangerous().with_custom_certificate_verifier(self.with_given(inner))
-        } else {
-            let mut roots = RootCertStore::empty();
-            for root in &self.given {
-                roots.add(root.clone()).map_err(misuse)?;
-            }
-            let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build().map_err(misuse)?;
-            builder.dangerous().with_custom_certificate_verifier(self.with_given(inner))
-        };
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&versions(self.min, self.max)?)
+            .map_err(misuse)?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(self.verifier(provider)?);
         let mut config = match &self.client {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -190,8 +170,17 @@ impl Settings {
         Ok(Arc::new(config))
     }
 
-    fn with_given(&self, inner: Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier> {
-        Arc::new(OrGiven { given: self.given.clone(), inner })
+    fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Misuse> {
+        let algorithms = provider.signature_verification_algorithms;
+        if !self.verify {
+            return Ok(Arc::new(AcceptAnything { algorithms }));
+        }
+        let inner = match self.roots {
+            Roots::Platform => self.platform(provider)?,
+            Roots::WebPki => among(&self.given, web_pki()?, provider)?,
+            Roots::OnlyGiven => among(&self.given, RootCertStore::empty(), provider)?,
+        };
+        Ok(Arc::new(OrGiven { given: self.given.clone(), inner, algorithms }))
     }
 
     #[cfg(feature = "platform-roots")]
@@ -207,95 +196,26 @@ impl Settings {
     }
 }
 
-/// Trusts a server that shows a given certificate itself: who signs for himself often says that he is an authority, too, and
-/// such a certificate may not stand at the end of a chain. Name and dates count all the same.
-#[derive(Debug)]
-struct OrGiven {
-    given: Vec<CertificateDer<'static>>,
-    inner: Arc<dyn ServerCertVerifier>,
+/// A verifier by the given authorities and these.
+fn among(
+    given: &[CertificateDer<'static>],
+    others: RootCertStore,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Misuse> {
+    let mut all = roots(given)?;
+    all.roots.extend(others.roots);
+    if all.is_empty() {
+        return Err(misuse("there is nobody to trust: give an authority, or choose other roots"));
+    }
+    Ok(WebPkiServerVerifier::builder_with_provider(all.into(), provider).build().map_err(misuse)?)
 }
 
-impl ServerCertVerifier for OrGiven {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.inner.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // Dates are judged before places, so an expired one is another error.
-            Err(rustls::Error::InvalidCertificate(why))
-                if is_an_authoritys(&why) && self.given.iter().any(|given| given == end_entity) =>
-            {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
+#[cfg(feature = "webpki-roots")]
+fn web_pki() -> Result<RootCertStore, Misuse> {
+    Ok(webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect())
 }
 
-/// The loud opt-out: every certificate will do. Signatures are still checked, so that the key belongs to the certificate.
-#[derive(Debug)]
-struct AcceptAnything {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for AcceptAnything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+#[cfg(not(feature = "webpki-roots"))]
+fn web_pki() -> Result<RootCertStore, Misuse> {
+    Err(misuse("Mozilla's roots need the feature webpki-roots"))
 }

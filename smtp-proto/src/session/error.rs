@@ -1,46 +1,50 @@
-//! What can go wrong, in the adapter's words.
+//! What can go wrong, in an adapter's words.
+//!
+//! The rules of this file: it is the same for all adapters, so it does not know what a transport's own error is.
 
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::error;
+use core::fmt;
+use core::net::SocketAddr;
 
-use smtp_proto::Misuse;
+use crate::Misuse;
 
-/// Why an operation did not succeed.
+/// Why an operation did not succeed; `E` is the transport's own error.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Error {
+pub enum Error<E> {
     /// The host's name has no address, or was not found in time.
     Resolve {
         /// The name.
         host: String,
         /// What the system says.
-        source: io::Error,
+        source: E,
     },
     /// No address could be connected to; each with its reason, in the order tried.
-    Connect(Vec<(SocketAddr, io::Error)>),
+    Connect(Vec<(SocketAddr, E)>),
     /// The session failed.
     Session {
         /// Where and why.
-        error: smtp_proto::Error,
+        error: crate::Error,
         /// What the system says about the transport, where it is the cause.
-        source: Option<io::Error>,
+        source: Option<E>,
     },
     /// The message could not be read from its source; it was not sent.
-    Message(io::Error),
+    Message(E),
     /// An earlier operation was left unfinished: this connection cannot be used any more.
     Unfinished,
     /// The caller's slip; nothing was sent.
     Misuse(Misuse),
 }
 
-impl From<Misuse> for Error {
+impl<E> From<Misuse> for Error<E> {
     fn from(misuse: Misuse) -> Self {
         Self::Misuse(misuse)
     }
 }
 
-impl fmt::Display for Error {
+impl<E: fmt::Display> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resolve { host, source } => write!(f, "resolve: {host}: {source}"),
@@ -60,8 +64,8 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl<E: error::Error + 'static> error::Error for Error<E> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Resolve { source, .. } | Self::Message(source) => Some(source),
             Self::Connect(tried) => tried.last().map(|(_, error)| error as _),

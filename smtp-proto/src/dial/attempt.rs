@@ -1,0 +1,185 @@
+//! What was tried and why it was not it: the account that is given when nobody could be reached.
+//!
+//! The rules of this file: nothing is left out; it knows no `io::Error`, only that the transport has errors of its own.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use proxy_proto::Phase;
+
+use crate::error::{AuthenticationError, Cause};
+use crate::{Error, Misuse, phase, tls};
+
+/// Something that was tried and was not it: a connection, or the lookup of a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attempt<E> {
+    /// The server's name, or the name that was looked up.
+    pub host: String,
+    /// The server's port.
+    pub port: u16,
+    /// Where the transport was to lead: the server itself, or the nearest proxy; `None` for a lookup.
+    pub to: Option<SocketAddr>,
+    /// Whether TLS was to be spoken first; else the greeting was awaited.
+    pub tls_first: bool,
+    /// How long it took until it was known to be in vain.
+    pub took: Duration,
+    /// Why not.
+    pub why: Why<E>,
+}
+
+/// Why an attempt was in vain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Why<E> {
+    /// The name could not be looked up.
+    Unresolved(E),
+    /// The name has no address.
+    NoAddress,
+    /// No connection could be opened.
+    Connect(E),
+    /// The limit of this phase has passed: the lookup's, or the connection's.
+    TimedOut(Phase),
+    /// The session failed, and perhaps the transport said why.
+    Session {
+        /// What the session knows.
+        error: Error,
+        /// What the transport knows.
+        source: Option<E>,
+    },
+    /// It could not be tried at all.
+    Misuse(Misuse),
+    /// It was given up: another attempt has settled what this one was to find out.
+    GivenUp,
+}
+
+impl<E> Attempt<E> {
+    /// How far it got; what got far has more to tell.
+    fn rank(&self) -> u8 {
+        let error = match &self.why {
+            Why::GivenUp => return 0,
+            Why::TimedOut(_) => return 1,
+            Why::Unresolved(_) | Why::NoAddress | Why::Connect(_) => return 2,
+            Why::Misuse(_) => return 3,
+            Why::Session { error, .. } => error,
+        };
+        if error.hop.is_some() {
+            return 4;
+        }
+        match &error.cause {
+            Cause::Authentication(AuthenticationError::Refused { .. }) => 11,
+            Cause::Authentication(_) => 10,
+            Cause::Tls(tls::Error::Certificate(_)) => 8,
+            Cause::Tls(tls::Error::NotTls(_)) => 6,
+            Cause::TimedOut { last: None, .. } | Cause::Closed { last: None } => 5,
+            Cause::Tls(_) => 7,
+            _ if error.phase == phase::GREETING => 7,
+            _ => 9,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Why<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unresolved(error) => write!(f, "not found: {error}"),
+            Self::NoAddress => f.write_str("the name has no address"),
+            Self::Connect(error) => write!(f, "no connection: {error}"),
+            Self::TimedOut(phase) => write!(f, "{phase}: timed out"),
+            Self::Session { error, source: Some(source) } => write!(f, "{error} ({source})"),
+            Self::Session { error, source: None } => write!(f, "{error}"),
+            Self::Misuse(misuse) => write!(f, "{misuse}"),
+            Self::GivenUp => f.write_str("given up, another attempt had settled it"),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Attempt<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(to) = self.to else { return write!(f, "{}, after {:.1?}: {}", self.host, self.took, self.why) };
+        write!(f, "{to}")?;
+        if to.port() != self.port {
+            write!(f, " for port {}", self.port)?;
+        }
+        let first = if self.tls_first { "TLS" } else { "greeting" };
+        write!(f, ", {first} first, after {:.1?}: {}", self.took, self.why)
+    }
+}
+
+/// Why nobody could be reached: everything that was tried, in the order it ended; never empty.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure<E> {
+    /// What was tried.
+    pub attempts: Vec<Attempt<E>>,
+}
+
+impl<E> Failure<E> {
+    /// The attempt that has most to tell: the one that got furthest, and of several the first.
+    pub fn telling(&self) -> Option<&Attempt<E>> {
+        self.attempts.iter().rev().max_by_key(|attempt| attempt.rank())
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    /// In one line: the attempt that has most to tell, then how many others there were, and each of them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(telling) = self.telling() else { return f.write_str("nothing was tried") };
+        write!(f, "{telling}")?;
+        let others = self.attempts.iter().filter(|attempt| !core::ptr::eq(*attempt, telling));
+        for (at, other) in others.enumerate() {
+            write!(f, "{}{other}", if at == 0 { " (also tried: " } else { "; " })?;
+        }
+        if self.attempts.len() > 1 { f.write_str(")") } else { Ok(()) }
+    }
+}
+
+impl<E: fmt::Display + fmt::Debug> core::error::Error for Failure<E> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    fn attempt(why: Why<&'static str>) -> Attempt<&'static str> {
+        let to = Some("192.0.2.1:465".parse().unwrap());
+        let host = "mx.example.org".into();
+        Attempt { host, port: 465, to, tls_first: true, took: Duration::from_millis(1500), why }
+    }
+
+    #[test]
+    fn who_got_furthest_tells_most() {
+        let session = |phase, cause| Why::Session { error: Error { phase, hop: None, cause }, source: None };
+        let closed = session(phase::TLS, Cause::Closed { last: None });
+        let certificate = session(phase::TLS, Cause::Tls(tls::Error::Certificate(tls::CertificateError::SelfSigned)));
+        let starttls = session(phase::STARTTLS, Cause::StartTlsUnavailable(None));
+        let rising =
+            [Why::GivenUp, Why::TimedOut(phase::CONNECT), Why::Connect("refused"), closed, certificate, starttls];
+        for at in 1..rising.len() {
+            let both = vec![attempt(rising[at].clone()), attempt(rising[at - 1].clone())];
+            let failure = Failure { attempts: both.clone() };
+            assert_eq!(failure.telling(), Some(&both[0]));
+            let failure = Failure { attempts: both.iter().rev().cloned().collect() };
+            assert_eq!(failure.telling(), Some(&both[0]));
+        }
+    }
+
+    #[test]
+    fn all_are_told_in_one_line() {
+        let mut proxied = attempt(Why::GivenUp);
+        (proxied.port, proxied.tls_first) = (25, false);
+        let lookup = Attempt { to: None, ..attempt(Why::Unresolved("no such name")) };
+        let failure = Failure { attempts: vec![proxied, attempt(Why::Connect("refused")), lookup] };
+        assert_eq!(
+            failure.to_string(),
+            "192.0.2.1:465, TLS first, after 1.5s: no connection: refused (also tried: 192.0.2.1:465 for port 25, greeting \
+             first, after 1.5s: given up, another attempt had settled it; mx.example.org, after 1.5s: not found: no such name)"
+        );
+        assert_eq!(
+            Failure { attempts: vec![attempt(Why::NoAddress)] }.to_string(),
+            attempt(Why::NoAddress).to_string()
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! A pool of eight connections to a server that closes them at random: every message is accounted for.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use smtp_proto::client::{Envelope, Outcome};
+use smtp_proto::server::{self, Event};
+use smtp_proto::session::Reuse;
+use smtp_proto::{Accepted, Config, Security};
+use smtp_tokio::pool::{Error, Pool};
+use smtp_tokio::serve::{Served, serve};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// What the server has taken responsibility for, by content, and how often.
+type Arrived = Arc<Mutex<HashMap<Vec<u8>, u32>>>;
+
+/// Small random numbers (xorshift), the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// Serves until told to stop; each connection ends after `patience` events at the latest.
+async fn unreliable(listener: TcpListener, arrived: Arrived, opened: Arc<AtomicUsize>, stop: oneshot::Receiver<()>) {
+    let dice = Arc::new(Mutex::new(Dice(0x9E37_79B9_7F4A_7C15)));
+    serve(listener, 100, async { drop(stop.await) }, move |stream, _, stopping| {
+        let (arrived, dice) = (arrived.clone(), dice.clone());
+        opened.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let accepted = Accepted::new(server::Config::new("mx.example.org").unwrap(), None).unwrap();
+            let mut served = Served::new(accepted, stream).until(stopping);
+            let mut content = Vec::new();
+            let mut left = dice.lock().unwrap().roll(120);
+            while let Ok(Some(event)) = served.next().await {
+                match event {
+                    Event::Content { octets, last } => {
+                        content.extend(octets);
+                        if last {
+                            *arrived.lock().unwrap().entry(std::mem::take(&mut content)).or_default() += 1;
+                        }
+                    }
+                    Event::Abandoned(_) => content.clear(),
+                    _ => {}
+                }
+                // Gone without a word: sometimes before the answer, sometimes behind it.
+                if left == 0 && dice.lock().unwrap().roll(2) == 0 {
+                    return;
+                }
+                while let Some(decision) = served.connection().decision() {
+                    decision.accept();
+                }
+                if left == 0 {
+                    return;
+                }
+                left -= 1;
+            }
+        }
+    })
+    .await;
+}
+
+#[test]
+fn every_message_arrives_once_or_is_told_not_to_or_is_unknown() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (arrived, opened) = (Arrived::default(), Arc::new(AtomicUsize::new(0)));
+        let (stop, stopped) = oneshot::channel();
+        let server = tokio::spawn(unreliable(listener, arrived.clone(), opened.clone(), stopped));
+        let pool = Pool::new(Config::new("127.0.0.1", port).security(Security::None), 8);
+        let count = 10_000;
+        let senders: Vec<_> = (0..32)
+            .map(|lane| {
+                let pool = pool.clone();
+                tokio::spawn(async move {
+                    let envelope = Envelope::new("alice@example.org", ["bob@example.net"]).unwrap();
+                    let mut outcomes = Vec::new();
+                    for number in (lane..count).step_by(32) {
+                        let message = format!("Subject: {number}\r\n\r\nHello.\r\n").into_bytes();
+                        let sent = pool.send(&envelope, &message[..]).await;
+                        outcomes.push((message, sent.map(|report| report.recipients[0].outcome.clone())));
+                    }
+                    outcomes
+                })
+            })
+            .collect();
+        let (mut accepted, mut unknown, mut not_sent) = (0, 0, 0);
+        for sender in senders {
+            for (message, outcome) in sender.await.unwrap() {
+                let times = arrived.lock().unwrap().get(&message).copied().unwrap_or(0);
+                match outcome {
+                    Ok(Outcome::Accepted(_)) => {
+                        assert_eq!(times, 1);
+                        accepted += 1;
+                    }
+                    Ok(Outcome::Unknown) => {
+                        assert!(times <= 1);
+                        unknown += 1;
+                    }
+                    // Twice in a row in vain, or no session to be had: told, and true.
+                    Ok(Outcome::NotSent) | Err(Error::Session(_)) => {
+                        assert_eq!(times, 0);
+                        not_sent += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!(accepted + unknown + not_sent, count);
+        assert!(accepted > count / 2 && unknown > 0, "{accepted} accepted, {unknown} unknown, {not_sent} not sent");
+        assert!(opened.load(Ordering::SeqCst) > 50, "the server did not close often enough to prove anything");
+        pool.close().await;
+        assert!(matches!(pool.get().await, Err(Error::Closed)));
+        stop.send(()).unwrap();
+        server.await.unwrap();
+    });
+}
+
+/// A server that counts its connections, and does not close them.
+async fn counting(opened: Arc<AtomicUsize>) -> (u16, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(serve(listener, 100, async { drop(stopped.await) }, move |stream, _, stopping| {
+        opened.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let accepted = Accepted::new(server::Config::new("mx.example.org").unwrap(), None).unwrap();
+            let mut served = Served::new(accepted, stream).until(stopping);
+            while let Ok(Some(_)) = served.next().await {
+                while let Some(decision) = served.connection().decision() {
+                    decision.accept();
+                }
+            }
+        }
+    }));
+    (port, stop)
+}
+
+#[test]
+fn a_session_is_used_again_asked_after_a_while_and_worn_out() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let (port, _stop) = counting(opened.clone()).await;
+        let config = Config::new("127.0.0.1", port).security(Security::None);
+        let envelope = Envelope::new("alice@example.org", ["bob@example.net"]).unwrap();
+        let reuse = Reuse::default().messages(3).ask_after(Duration::from_millis(1));
+        let pool = Pool::with(config, 4, reuse);
+        for sent in 0..7 {
+            let smtp = pool.get().await.unwrap();
+            // MAIL, RCPT and DATA or BDAT for each message, a NOOP before the second and the third.
+            let asked = smtp.connection().commands();
+            assert!(sent % 3 == 0 || asked > 0);
+            drop(smtp);
+            assert!(pool.send(&envelope, &b"Hello.\r\n"[..]).await.unwrap().is_accepted());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(opened.load(Ordering::SeqCst), 3, "three messages a connection");
+        assert_eq!(pool.status().size, 1);
+    });
+}
+
+#[test]
+fn a_blocking_pool_lends_what_is_fit_and_drops_what_is_not() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let opened = Arc::new(AtomicUsize::new(0));
+    let (port, _stop) = runtime.block_on(counting(opened.clone()));
+    let envelope = Envelope::new("alice@example.org", ["bob@example.net"]).unwrap();
+    let config = Config::new("127.0.0.1", port).security(Security::None);
+    let pool = smtp_blocking::pool::Pool::with(config, 2, Reuse::default().messages(3)).unwrap();
+    for _ in 0..7 {
+        assert!(pool.send(&envelope, &b"Hello.\r\n"[..]).unwrap().is_accepted());
+    }
+    assert_eq!(opened.load(Ordering::SeqCst), 3, "three messages a connection");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert!(pool.send(&envelope, &b"Hello.\r\n"[..]).unwrap().is_accepted()));
+        }
+    });
+    assert!(pool.inner().state().connections <= 2);
+}
