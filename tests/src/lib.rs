@@ -5,6 +5,7 @@
 pub mod dialogue;
 pub mod fuzz;
 pub mod fuzz_dial;
+pub mod fuzz_server;
 pub mod laws;
 pub mod many;
 pub mod network;
