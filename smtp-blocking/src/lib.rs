@@ -31,41 +31,19 @@ use std::net::TcpStream;
 
 use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
+use smtp_proto::dial::Verdict;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{Fitness, Message, Reuse, Session};
+use smtp_proto::session::{Fitness, Progress, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 
-pub use dial::dial;
+pub use dial::{connect, race};
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
 use stream::Clock;
-pub use transport::{Blocking, Pollable, Ready, Transport};
+pub use transport::{Blocking, Pollable, Ready, Shutdown, Transport};
 
 /// Why an operation did not succeed.
 pub type Error = smtp_proto::session::Error<io::Error>;
-
-/// Resolves, connects (through proxies, where there are some), secures and authenticates as `config` says.
-///
-/// Trusts whom the platform trusts, unless `config` brings a TLS connector of its own.
-///
-/// # Errors
-///
-/// [`Error`]; each names its phase, and the hop where there are several.
-pub fn connect(config: &Config) -> Result<Smtp<Pollable<TcpStream>>, Error> {
-    let mut config = config.clone().on_platform();
-    config.check()?;
-    loop {
-        let (stream, route) = dial(&config)?;
-        match Smtp::over(stream, &config, route) {
-            // A proxy that asks for credentials and closes is answered on a new connection, once.
-            Err(Error::Session { error, source }) => match config.answering(&error) {
-                Some(next) => config = next,
-                None => return Err(Error::Session { error, source }),
-            },
-            other => return other,
-        }
-    }
-}
 
 /// One session with a server.
 #[derive(Debug)]
@@ -73,6 +51,22 @@ pub struct Smtp<S = Pollable<TcpStream>> {
     session: Session<io::Error>,
     stream: S,
     clock: Clock,
+    verdict: Option<Verdict>,
+}
+
+impl Smtp<Pollable<TcpStream>> {
+    /// What ends the session from another thread. Have it made before [`ready`](Self::ready), and that can be ended, too.
+    ///
+    /// A call that is waiting for the server returns at once, as where the server had closed: with a report in which the
+    /// recipients are [unknown](smtp_proto::client::Outcome::Unknown) where the whole message is out, and not sent before that;
+    /// or with [`Error::Session`], as do all calls after it. A call that waits for its own message to be read is not woken.
+    ///
+    /// # Errors
+    ///
+    /// The system is out of descriptors.
+    pub fn shutdown_handle(&self) -> io::Result<Shutdown> {
+        Shutdown::of(&self.stream)
+    }
 }
 
 impl<S: Transport> Smtp<S> {
@@ -95,7 +89,7 @@ impl<S: Transport> Smtp<S> {
     /// [`Error::Misuse`].
     pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
         let session = Session::new(&config.clone().on_platform(), route)?;
-        Ok(Self { session, stream, clock: Clock::start() })
+        Ok(Self { session, stream, clock: Clock::start(), verdict: None })
     }
 
     /// Runs until the session is greeted, secured and authenticated as configured.
@@ -108,8 +102,8 @@ impl<S: Transport> Smtp<S> {
         self.run(&mut task)
     }
 
-    /// Sends one message, read from `message` as it goes: memory does not depend on its size. Who wants to know how far it
-    /// is gives a [`Message`].
+    /// Sends one message, read from `message` as it goes: memory does not depend on its size. How far it is is told by
+    /// [`watch`](Self::watch).
     ///
     /// What became of each recipient is in the report, also where the session broke down on the way; a report is no
     /// promise that all were accepted.
@@ -118,7 +112,7 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub fn send<R: Read>(&mut self, envelope: &Envelope, message: impl Into<Message<R>>) -> Result<Report, Error> {
+    pub fn send(&mut self, envelope: &Envelope, message: impl Read) -> Result<Report, Error> {
         let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
         self.run(&mut task)?
     }
@@ -133,9 +127,9 @@ impl<S: Transport> Smtp<S> {
     ///
     /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
     /// [`Error::Unfinished`]: nothing was sent.
-    pub fn send_all<M: Into<Message<R>>, R: Read>(
+    pub fn send_all<R: Read>(
         &mut self,
-        messages: impl IntoIterator<Item = (Envelope, M)>,
+        messages: impl IntoIterator<Item = (Envelope, R)>,
         mut told: impl FnMut(Result<Report, Error>),
     ) -> Result<(), Error> {
         let mut task = self.session.send_all(self.clock.now(), messages)?;
@@ -184,6 +178,16 @@ impl<S: Transport> Smtp<S> {
     pub fn leave(&mut self) {
         self.session.leave(self.clock.now());
         self.catch_up();
+    }
+
+    /// Tells `watcher` how far a message is, whenever some of it was taken.
+    pub fn watch(&mut self, watcher: impl FnMut(Progress) + Send + Sync + 'static) {
+        self.session.watch(watcher);
+    }
+
+    /// What the dialer has found: kept as a [hint](Config::hint), it saves finding out the next time.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.

@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use smtp_proto::session::Turn;
 
 /// What a stream is ready for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -55,6 +56,25 @@ impl Pollable<TcpStream> {
     }
 }
 
+/// Ends a session from another thread, whatever it is waiting for. See [`Smtp::shutdown_handle`](crate::Smtp::shutdown_handle).
+#[derive(Debug)]
+pub struct Shutdown(TcpStream);
+
+impl Shutdown {
+    pub(crate) fn of(stream: &Pollable<TcpStream>) -> io::Result<Self> {
+        Ok(Self(stream.0.try_clone()?))
+    }
+
+    /// Closes the connection, in both directions and at once: a call that waits for it returns with an error.
+    ///
+    /// # Errors
+    ///
+    /// The connection is closed already.
+    pub fn shut_down(&self) -> io::Result<()> {
+        self.0.shutdown(std::net::Shutdown::Both)
+    }
+}
+
 impl<S> Pollable<S> {
     /// Takes a stream that was set to non-blocking by the caller.
     pub fn new(stream: S) -> Self {
@@ -88,19 +108,45 @@ use std::os::fd::AsFd as AsPollable;
 #[cfg(windows)]
 use std::os::windows::io::AsSocket as AsPollable;
 
+impl Ready {
+    /// What a turn needs.
+    pub(crate) fn of(turn: &Turn<'_>) -> Self {
+        Self { read: !turn.read.is_empty(), write: turn.flush || turn.close || !turn.write.is_empty() }
+    }
+
+    fn flags(self) -> PollFlags {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, self.read);
+        flags.set(PollFlags::OUT, self.write);
+        flags
+    }
+}
+
+/// Waits until one of several streams is ready for what is asked of it, or the time is up; says which are.
+pub(crate) fn wait_for<'a, A: AsPollable + 'a, B: AsPollable + 'a>(
+    some: impl Iterator<Item = (&'a A, Ready)>,
+    others: impl Iterator<Item = (&'a B, Ready)>,
+    limit: Option<Duration>,
+) -> io::Result<Vec<bool>> {
+    let some = some.map(|(stream, wanted)| PollFd::new(stream, wanted.flags()));
+    let mut all: Vec<_> = some.chain(others.map(|(stream, wanted)| PollFd::new(stream, wanted.flags()))).collect();
+    wait(&mut all, limit)?;
+    Ok(all.iter().map(|one| !one.revents().is_empty()).collect())
+}
+
+fn wait(all: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
+    let limit = limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+    match poll(all, limit.as_ref()) {
+        // A signal is no answer; the caller looks at its clock and asks again.
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl<S: Read + Write + AsPollable> Transport for Pollable<S> {
     fn wait(&mut self, wanted: Ready, limit: Option<Duration>) -> io::Result<Ready> {
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, wanted.read);
-        flags.set(PollFlags::OUT, wanted.write);
-        let limit = limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
-        let mut one = [PollFd::new(&self.0, flags)];
-        match poll(&mut one, limit.as_ref()) {
-            Ok(_) => {}
-            // A signal is no answer; the caller looks at its clock and asks again.
-            Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
-            Err(error) => return Err(error.into()),
-        }
+        let mut one = [PollFd::new(&self.0, wanted.flags())];
+        wait(&mut one, limit)?;
         let got = one[0].revents();
         let broken = got.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
         Ok(Ready {

@@ -5,16 +5,17 @@
 
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls, reason = "these comments are the help, and show URLs")]
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use smtp_proto::client::Require;
+use smtp_proto::dial::Verdict;
 use smtp_proto::sasl::MechanismName;
 use smtp_proto::tls::Version;
 
 use crate::duration;
-use crate::url::Hint;
 
 /// Sends mail, and serves as a test server.
 #[derive(Parser)]
@@ -51,6 +52,7 @@ pub(crate) enum SecurityArg {
 pub(crate) enum RuntimeArg {
     Tokio,
     Blocking,
+    AsyncStd,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -170,7 +172,7 @@ pub(crate) struct SendArgs {
 
     /// What an earlier run has found, as its report says: ADDRESS:PORT/none, /starttls or /implicit
     #[arg(long, value_name = "ADDRESS:PORT/SECURITY", conflicts_with = "security", help_heading = "Time")]
-    pub(crate) hint: Option<Hint>,
+    pub(crate) hint: Option<Verdict>,
 
     /// How many recipients must be accepted for a message to go out
     #[arg(long, value_name = "any|all|N", value_parser = require, default_value = "any", help_heading = "Sending")]
@@ -197,6 +199,9 @@ pub(crate) struct SendArgs {
     #[arg(long, value_enum, default_value_t = LineEndingsArg::Canonical, help_heading = "Sending")]
     pub(crate) line_endings: LineEndingsArg,
 
+    /// The address to connect from
+    #[arg(long, value_name = "ADDRESS", help_heading = "Local")]
+    pub(crate) bind: Option<IpAddr>,
     /// The adapter that carries the session
     #[arg(long, value_enum, default_value_t = RuntimeArg::Tokio, help_heading = "Local")]
     pub(crate) runtime: RuntimeArg,

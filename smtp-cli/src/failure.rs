@@ -5,11 +5,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 use proxy_proto::ProxyUrl;
 use serde::Serialize;
 use smtp_proto::client::{Outcome, Recipient, Report};
+use smtp_proto::dial::{self, Why};
 use smtp_proto::reply::Reply;
 use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, session, tls};
 
@@ -67,9 +67,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn new(kind: Kind, status: u8, text: impl fmt::Display) -> Self {
-        // It is shown on terminals, in one line.
-        let text = text.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Self { kind, status, phase: None, hop: None, text, advice: None }
+        Self { kind, status, phase: None, hop: None, text: clean(text), advice: None }
     }
 
     fn at(mut self, phase: Phase) -> Self {
@@ -97,17 +95,27 @@ impl Failure {
         Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"))
     }
 
-    pub(crate) fn resolve(host: &str, error: &io::Error) -> Self {
-        Self::new(Kind::Resolve, status::RESOLVE, format_args!("{host}: {error}"))
-            .at(phase::RESOLVE)
-            .advise("check the host name")
-    }
-
-    pub(crate) fn connect(tried: &[(SocketAddr, io::Error)]) -> Self {
-        let each: Vec<_> = tried.iter().map(|(address, error)| format!("{address}: {error}")).collect();
-        Self::new(Kind::Connect, status::CONNECT, each.join("; "))
-            .at(phase::CONNECT)
-            .advise("check host and port; a firewall may be in the way")
+    /// Nobody could be reached, or no session became ready.
+    fn dial(failure: &dial::Failure<io::Error>) -> Self {
+        let Some(one) = failure.telling() else { return Self::new(Kind::Connect, status::CONNECT, failure) };
+        let mut told = match &one.why {
+            Why::Unresolved(_) | Why::NoAddress | Why::TimedOut(phase::RESOLVE) => {
+                Self::new(Kind::Resolve, status::RESOLVE, format_args!("{}: {}", one.host, one.why))
+                    .at(phase::RESOLVE)
+                    .advise("check the host name")
+            }
+            Why::Session { error, source } => Self::session(error, source.as_ref()),
+            Why::Misuse(misuse) => Self::misuse(misuse),
+            _ => Self::new(Kind::Connect, status::CONNECT, one)
+                .at(phase::CONNECT)
+                .advise("check host and port; a firewall may be in the way"),
+        };
+        let others: Vec<_> = failure.attempts.iter().filter(|other| !std::ptr::eq(*other, one)).collect();
+        if !others.is_empty() {
+            let others: Vec<_> = others.into_iter().map(ToString::to_string).collect();
+            told.text = clean(format_args!("{} (also tried: {})", told.text, others.join("; ")));
+        }
+        told
     }
 
     /// The same failure, where what could not be connected to is the nearest proxy.
@@ -195,14 +203,18 @@ impl From<session::Error<io::Error>> for Failure {
     fn from(error: session::Error<io::Error>) -> Self {
         use session::Error;
         match error {
-            Error::Resolve { host, source } => Self::resolve(&host, &source),
-            Error::Connect(tried) => Self::connect(&tried),
+            Error::Dial(failure) => Self::dial(&failure),
             Error::Session { error, source } => Self::session(&error, source.as_ref()),
             Error::Message(source) => Self::input(format_args!("the message cannot be read: {source}")),
             Error::Misuse(misuse) => Self::misuse(&misuse),
             other => Self::new(Kind::Closed, status::LATER, other),
         }
     }
+}
+
+/// It is shown on terminals, in one line.
+fn clean(text: impl fmt::Display) -> String {
+    text.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn refusal(reply: &Reply) -> u8 {

@@ -86,12 +86,22 @@ impl Message {
     }
 
     /// The message from its beginning, for who must not wait for somebody else to write it.
-    pub(crate) fn read_async(&self) -> io::Result<Box<dyn AsyncRead + Unpin>> {
+    pub(crate) fn read_tokio(&self) -> io::Result<Box<dyn AsyncRead + Unpin>> {
         Ok(match self {
             Self::File { file, octets: Some(_) } => Box::new(Place { file: file.try_clone()?, at: 0 }),
             Self::File { file, octets: None } => Box::new(tokio::fs::File::from_std(file.try_clone()?)),
             Self::Stdin => Box::new(tokio::io::stdin()),
             Self::Built(message) => Box::new(Cursor::new(message.clone())),
+        })
+    }
+
+    /// The same for async-std.
+    pub(crate) fn read_async_std(&self) -> io::Result<Box<dyn futures_io::AsyncRead + Unpin>> {
+        Ok(match self {
+            Self::File { file, octets: Some(_) } => Box::new(Place { file: file.try_clone()?, at: 0 }),
+            Self::File { file, octets: None } => Box::new(async_std::fs::File::from(file.try_clone()?)),
+            Self::Stdin => Box::new(async_std::io::stdin()),
+            Self::Built(message) => Box::new(async_std::io::Cursor::new(message.clone())),
         })
     }
 }
@@ -108,6 +118,12 @@ impl Read for Place {
         let read = self.file.read(buffer)?;
         self.at += read as u64;
         Ok(read)
+    }
+}
+
+impl futures_io::AsyncRead for Place {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.read(buffer))
     }
 }
 

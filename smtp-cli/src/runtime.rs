@@ -1,15 +1,17 @@
-//! One session over either adapter.
+//! One session over any adapter.
 //!
-//! The rules of this file: it carries, and decides nothing; both adapters look the same from above.
+//! The rules of this file: it carries, and decides nothing; all adapters look the same from above.
 
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use smtp_blocking::Pollable;
+use async_std::task::block_on;
+use smtp_proto::Connection;
 use smtp_proto::client::Report;
-use smtp_proto::{Config, Connection, Route};
+use smtp_proto::dial::{Dialer, Id, Verdict};
+use smtp_proto::session::Race;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::args::RuntimeArg;
@@ -18,13 +20,17 @@ use crate::message::Message;
 use crate::output::progress::Progress;
 use crate::settings::Mail;
 
+/// What every adapter fails with.
+pub(crate) type Error = smtp_proto::session::Error<io::Error>;
+
 /// A tokio runtime that does not wait for what it cannot stop: a look-up, a read of standard input.
 pub(crate) struct Tokio(Option<tokio::runtime::Runtime>);
 
 impl Tokio {
-    fn new() -> Result<Self, Failure> {
+    fn new() -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map(|runtime| Self(Some(runtime))).map_err(|error| Failure::usage(format_args!("tokio: {error}")))
+        // Without a reactor there is nothing to read the message with, or to send it.
+        runtime.map(|runtime| Self(Some(runtime))).map_err(Error::Message)
     }
 
     fn run<T>(&self, future: impl Future<Output = T>) -> T {
@@ -43,63 +49,38 @@ impl Drop for Tokio {
     }
 }
 
-/// An open stream, over which nothing was said yet.
-pub(crate) enum Dialed {
-    Tokio(Tokio, tokio::net::TcpStream),
-    Blocking(Pollable<TcpStream>),
-}
-
-impl Dialed {
-    /// Resolves and connects; the route leads on from there.
-    pub(crate) fn dial(runtime: RuntimeArg, config: &Config) -> Result<(Self, Route), Failure> {
-        match runtime {
-            RuntimeArg::Tokio => {
-                let tokio = Tokio::new()?;
-                let (stream, route) = tokio.run(smtp_tokio::dial(config))?;
-                Ok((Self::Tokio(tokio, stream), route))
-            }
-            RuntimeArg::Blocking => {
-                let (stream, route) = smtp_blocking::dial(config)?;
-                Ok((Self::Blocking(stream), route))
-            }
-        }
-    }
-
-    /// The addresses of both ends, the peer's first.
-    pub(crate) fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        match self {
-            Self::Tokio(_, stream) => Ok((stream.peer_addr()?, stream.local_addr()?)),
-            Self::Blocking(stream) => Ok((stream.get_ref().peer_addr()?, stream.get_ref().local_addr()?)),
-        }
-    }
-
-    /// The session, before its first word.
-    pub(crate) fn begin(self, config: &Config, route: Route) -> Result<Session, Failure> {
-        Ok(match self {
-            Self::Tokio(tokio, stream) => {
-                // The session's timers are the runtime's.
-                let smtp = tokio.run(async { smtp_tokio::Smtp::begin(stream, config, route) })?;
-                Session::Tokio(tokio, smtp)
-            }
-            Self::Blocking(stream) => Session::Blocking(smtp_blocking::Smtp::begin(stream, config, route)?),
-        })
-    }
-}
+/// Who is shown a session that has failed.
+type Watch = Box<dyn FnMut(Id, &Connection) + Send>;
 
 /// One session.
 pub(crate) enum Session {
     Tokio(Tokio, smtp_tokio::Smtp),
     Blocking(smtp_blocking::Smtp),
+    AsyncStd(smtp_async_std::Smtp<async_std::net::TcpStream, smtp_async_std::AsyncStd>),
 }
 
 impl Session {
-    /// Greets, secures and authenticates.
-    pub(crate) fn ready(&mut self) -> Result<(), Failure> {
+    /// Dials until a session is greeted, secured and authenticated.
+    pub(crate) fn connect(runtime: RuntimeArg, dialer: Dialer<io::Error>, watch: Watch) -> Result<Self, Error> {
+        Ok(match runtime {
+            RuntimeArg::Tokio => {
+                let tokio = Tokio::new()?;
+                let smtp = tokio.run(smtp_tokio::race(Race::new(dialer).watch(watch)))?;
+                Self::Tokio(tokio, smtp)
+            }
+            RuntimeArg::Blocking => Self::Blocking(smtp_blocking::race(Race::new(dialer).watch(watch))?),
+            RuntimeArg::AsyncStd => Self::AsyncStd(block_on(smtp_async_std::race(Race::new(dialer).watch(watch)))?),
+        })
+    }
+
+    /// The peer's address: the server's, or the nearest proxy's.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tokio(tokio, smtp) => tokio.run(smtp.ready())?,
-            Self::Blocking(smtp) => smtp.ready()?,
+            Self::Tokio(_, smtp) => smtp.stream().peer_addr(),
+            Self::Blocking(smtp) => smtp.stream().get_ref().peer_addr(),
+            Self::AsyncStd(smtp) => smtp.stream().peer_addr(),
         }
-        Ok(())
+        .ok()
     }
 
     /// Sends all there is, and tells what became of each message in its order; `wanted`: somebody looks at a bar.
@@ -110,20 +91,28 @@ impl Session {
         mut told: impl FnMut(Result<Report, Failure>),
     ) -> Result<(), Failure> {
         let progress = |message: &Message| Progress::new(message.octets(), wanted);
+        let told = |sent: Result<Report, Error>| told(sent.map_err(Failure::from));
         match self {
             Self::Tokio(tokio, smtp) => {
                 let messages = mail.each().map(|(envelope, message)| {
-                    let from = message.read_async().unwrap_or_else(|error| Box::new(Unreadable(Some(error))));
+                    let from = message.read_tokio().unwrap_or_else(|error| Box::new(Unreadable(Some(error))));
                     (envelope, Watched { from, progress: progress(message) })
                 });
-                tokio.run(smtp.send_all(messages, |sent| told(sent.map_err(Failure::from))))?;
+                tokio.run(smtp.send_all(messages, told))?;
             }
             Self::Blocking(smtp) => {
                 let messages = mail.each().map(|(envelope, message)| {
                     let from = message.read().unwrap_or_else(|error| Box::new(Unreadable(Some(error))));
                     (envelope, Watched { from, progress: progress(message) })
                 });
-                smtp.send_all(messages, |sent| told(sent.map_err(Failure::from)))?;
+                smtp.send_all(messages, told)?;
+            }
+            Self::AsyncStd(smtp) => {
+                let messages = mail.each().map(|(envelope, message)| {
+                    let from = message.read_async_std().unwrap_or_else(|error| Box::new(Unreadable(Some(error))));
+                    (envelope, Watched { from, progress: progress(message) })
+                });
+                block_on(smtp.send_all(messages, told))?;
             }
         }
         Ok(())
@@ -134,6 +123,7 @@ impl Session {
         match self {
             Self::Tokio(tokio, smtp) => drop(tokio.run(smtp.quit())),
             Self::Blocking(smtp) => drop(smtp.quit()),
+            Self::AsyncStd(smtp) => drop(block_on(smtp.quit())),
         }
     }
 
@@ -142,6 +132,16 @@ impl Session {
         match self {
             Self::Tokio(_, smtp) => smtp.connection(),
             Self::Blocking(smtp) => smtp.connection(),
+            Self::AsyncStd(smtp) => smtp.connection(),
+        }
+    }
+
+    /// What the dialer has found.
+    pub(crate) fn verdict(&self) -> Option<&Verdict> {
+        match self {
+            Self::Tokio(_, smtp) => smtp.verdict(),
+            Self::Blocking(smtp) => smtp.verdict(),
+            Self::AsyncStd(smtp) => smtp.verdict(),
         }
     }
 }
@@ -169,6 +169,16 @@ impl<R: AsyncRead + Unpin> AsyncRead for Watched<R> {
     }
 }
 
+impl<R: futures_io::AsyncRead + Unpin> futures_io::AsyncRead for Watched<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = Pin::new(&mut self.from).poll_read(cx, buffer);
+        if let Poll::Ready(Ok(read)) = read {
+            self.progress.advance(read);
+        }
+        read
+    }
+}
+
 /// A message that could not be opened: its reader is told why.
 struct Unreadable(Option<io::Error>);
 
@@ -181,5 +191,11 @@ impl Read for Unreadable {
 impl AsyncRead for Unreadable {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Err(self.0.take().unwrap_or_else(|| io::ErrorKind::NotFound.into())))
+    }
+}
+
+impl futures_io::AsyncRead for Unreadable {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.read(buffer))
     }
 }

@@ -2,18 +2,21 @@
 //!
 //! The rules of this file: the order of things, and that whatever is known when something fails is told.
 
-use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use smtp_proto::Connection;
 use smtp_proto::command::ForwardPath;
+use smtp_proto::dial::{Attempt, Dialer, Policy};
 
 use crate::args::SendArgs;
 use crate::embedded::Embedded;
 use crate::failure::Failure;
 use crate::output::transcript::transcript;
 use crate::output::{Sent, Server, Session, Summary, human, json};
-use crate::runtime::{self, Dialed};
+use crate::runtime;
 use crate::settings::{self, Mail, Plan};
 
 /// Runs the command; returns the exit status.
@@ -29,7 +32,7 @@ pub(crate) fn run(args: &SendArgs) -> u8 {
         json::print(&summary);
     } else if !args.quiet {
         if let Some(arrived) = &arrived {
-            let _ = std::io::stdout().write_all(arrived);
+            let _ = io::stdout().write_all(arrived);
         }
         human::print(&summary);
     }
@@ -42,7 +45,7 @@ pub(crate) fn run(args: &SendArgs) -> u8 {
 fn go(args: &SendArgs, summary: &mut Summary, arrived: &mut Option<Vec<u8>>) -> Result<(), Failure> {
     if args.danger_accept_invalid_certs {
         let warning = "smtp: certificates are not checked: whoever sits between can read and change everything";
-        let _ = writeln!(std::io::stderr(), "{warning}");
+        let _ = writeln!(io::stderr(), "{warning}");
     }
     let embedded = match &args.server {
         Some(_) => None,
@@ -62,39 +65,56 @@ fn go(args: &SendArgs, summary: &mut Summary, arrived: &mut Option<Vec<u8>>) -> 
 }
 
 fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), Failure> {
-    let mut config = plan.config.clone();
-    summary.route = config.proxies().map(ToString::to_string).collect();
-    let look =
-        |session: &runtime::Session| Some(Session::of(session.connection(), &plan.allowed, plan.credentials.as_ref()));
-    let mut session = loop {
-        let dialed = Dialed::dial(args.runtime, &config);
-        let (dialed, route) = dialed.map_err(|failure| failure.towards(config.proxies().next()))?;
-        if let Ok((peer, local)) = dialed.addresses() {
-            // Behind a proxy, whose address it is that the server has is the proxy's secret.
-            let address = Some(peer).filter(|_| summary.route.is_empty());
-            summary.server = Some(Server { host: plan.host.clone(), port: plan.port, address });
-            if plan.helo.is_none() {
-                config = config.helo(literal(local));
-            }
-        }
-        let mut session = dialed.begin(&config, route)?;
-        let opened = session.ready();
-        summary.session = look(&session);
-        let Err(failure) = opened else { break session };
-        // A proxy that asks for credentials and closes is answered on a new connection, once.
-        config = session.connection().failure().and_then(|error| config.answering(error)).ok_or(failure)?;
+    summary.route = plan.config.proxies().map(ToString::to_string).collect();
+    let (allowed, credentials) = (plan.allowed.clone(), plan.credentials.clone());
+    let look = move |connection: &Connection| Session::of(connection, &allowed, credentials.as_ref());
+    let dialer = Dialer::new(plan.config.clone(), Policy::default()).map_err(|why| Failure::misuse(&why))?;
+    // What a session had come to is worth telling where it has failed, too.
+    let failed = Arc::new(Mutex::new(Vec::new()));
+    let seen = (look.clone(), failed.clone());
+    let watch = move |id, connection: &Connection| {
+        let (look, failed) = &seen;
+        failed.lock().unwrap_or_else(PoisonError::into_inner).push((id, look(connection)));
     };
-    summary.ready = true;
+    let server = |port, address: Option<SocketAddr>| {
+        // Behind a proxy, whose address it is that the server has is the proxy's secret.
+        let address = address.filter(|_| plan.config.proxies().next().is_none());
+        Some(Server { host: plan.host.clone(), port, address })
+    };
+    let mut session = match runtime::Session::connect(args.runtime, dialer, Box::new(watch)) {
+        Ok(session) => session,
+        Err(error) => {
+            if let Some(telling) = telling(&error) {
+                summary.server = server(plan.port.or(Some(telling.port)), telling.to);
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                let at = failed.iter().position(|(id, _)| Some(*id) == telling.id);
+                summary.session = at.map(|at| failed.swap_remove(at).1);
+            }
+            return Err(Failure::from(error).towards(plan.config.proxies().next()));
+        }
+    };
+    let verdict = session.verdict();
+    summary.server = server(verdict.map(|verdict| verdict.port).or(plan.port), session.peer());
+    summary.hint = verdict.map(ToString::to_string);
+    summary.session = Some(look(session.connection()));
     let mut usable = true;
     match &plan.mail {
         None => summary.validated = true,
         Some(mail) => usable = send_all(args, mail, &mut session, summary),
     }
-    summary.session = look(&session);
+    summary.session = Some(look(session.connection()));
     if usable {
         session.quit();
     }
     Ok(())
+}
+
+/// The attempt that has most to tell.
+fn telling(error: &runtime::Error) -> Option<&Attempt<io::Error>> {
+    match error {
+        runtime::Error::Dial(failure) => failure.telling(),
+        _ => None,
+    }
 }
 
 /// Sends everything; `false` where the session broke down, after which nothing more is sent.
@@ -121,24 +141,4 @@ fn send_all(args: &SendArgs, mail: &Mail, session: &mut runtime::Session, summar
     // What broke the session is told with the message that it hit, where there was one.
     summary.failure = done.err().filter(|_| !told_why);
     usable
-}
-
-/// The own address as EHLO wants it, where there is no name (RFC 5321 section 4.1.3).
-fn literal(local: SocketAddr) -> String {
-    match local.ip().to_canonical() {
-        IpAddr::V4(address) => format!("[{address}]"),
-        IpAddr::V6(address) => format!("[IPv6:{address}]"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn address_literals() {
-        assert_eq!(literal("192.0.2.1:1".parse().unwrap()), "[192.0.2.1]");
-        assert_eq!(literal("[::ffff:192.0.2.1]:1".parse().unwrap()), "[192.0.2.1]");
-        assert_eq!(literal("[2001:db8::1]:1".parse().unwrap()), "[IPv6:2001:db8::1]");
-    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use proxy_proto::ProxyUrl;
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Notify, Ret, Transcript};
+use smtp_proto::dial::Mode;
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::tls::{Connector, Roots, Settings as Tls, Version};
 use smtp_proto::{Config, Limits, Secret, Security};
@@ -34,9 +35,8 @@ pub(crate) struct Own {
 pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) host: String,
-    pub(crate) port: u16,
-    /// The name given in EHLO, unless it is the own address.
-    pub(crate) helo: Option<String>,
+    /// `None` where it is to be found out.
+    pub(crate) port: Option<u16>,
     pub(crate) allowed: Allowed,
     pub(crate) credentials: Option<Credentials>,
     /// `None` where there is nothing to send.
@@ -74,7 +74,7 @@ pub(crate) fn server(args: &SendArgs, own: Option<&Own>) -> Result<ServerUrl, Fa
         (Some(text), _) => text.parse::<ServerUrl>().map_err(|why| Failure::usage(format_args!("--server: {why}")))?,
         (None, Some(own)) => ServerUrl {
             host: "127.0.0.1".into(),
-            port: own.port,
+            port: Some(own.port),
             security: Security::Auto,
             lmtp: false,
             user: Some(own.user.clone()),
@@ -83,7 +83,11 @@ pub(crate) fn server(args: &SendArgs, own: Option<&Own>) -> Result<ServerUrl, Fa
         (None, None) => return Err(Failure::usage("--server is needed")),
     };
     if let Some(hint) = &args.hint {
-        (url.port, url.security) = (hint.port, hint.security);
+        url.port = Some(hint.port);
+        // What was found to be secure was secure in the way that was found.
+        if hint.mode != Mode::None {
+            url.security = Security::Auto;
+        }
     }
     if let Some(security) = args.security {
         url.security = match security {
@@ -113,7 +117,9 @@ impl Plan {
         if args.danger_allow_clear_text_auth {
             allowed = allowed.danger_allow_clear_text();
         }
-        let mut config = Config::new(&url.host, url.port)
+        let mut config = url
+            .port
+            .map_or_else(|| Config::any_port(&url.host), |port| Config::new(&url.host, port))
             .security(url.security)
             .allowed(allowed.clone())
             .limits(limits)
@@ -124,7 +130,10 @@ impl Plan {
                 LineEndingsArg::Exact => LineEndings::Exact,
             });
         if let Some(hint) = &args.hint {
-            config = config.address(&hint.host);
+            config = config.hint(hint);
+        }
+        if let Some(address) = args.bind {
+            config = config.bind(address);
         }
         for keyword in &args.without {
             config = config.without(keyword);
@@ -148,8 +157,7 @@ impl Plan {
         let config = config.on_platform();
         config.check().map_err(misuse)?;
         let mail = if args.validate { None } else { Some(mail(args, user, own.is_some())?) };
-        let helo = args.helo.clone();
-        Ok(Self { config, host: url.host, port: url.port, helo, allowed, credentials, mail })
+        Ok(Self { config, host: url.host, port: url.port, allowed, credentials, mail })
     }
 }
 
@@ -188,9 +196,6 @@ fn limits(args: &SendArgs, security: Security) -> Limits {
     }
     if let Some(whole) = args.timeout {
         limits = limits.operation(whole);
-        // These two come before the session, and so before its clock.
-        limits.resolve = limits.resolve.min(whole);
-        limits.connect = limits.connect.min(whole);
     }
     limits
 }
@@ -202,7 +207,8 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
     let alone = |name: MechanismName| args.auth == [name];
     let credentials = if let Some(variable) = &args.token_env {
         let user = user.clone().ok_or_else(|| Failure::usage("--token-env needs --user"))?;
-        Some(Credentials::token(user, Secret::from(variable_of(variable)?)).port(url.port))
+        let token = Credentials::token(user, Secret::from(variable_of(variable)?));
+        Some(url.port.map_or(token.clone(), |port| token.port(port)))
     } else if alone(MechanismName::External) {
         Some(Credentials::external(user.clone().unwrap_or_default()))
     } else if alone(MechanismName::Anonymous) {

@@ -14,7 +14,8 @@ use smtp_proto::{Secret, Security};
 pub(crate) struct ServerUrl {
     /// A name or an address, without brackets.
     pub(crate) host: String,
-    pub(crate) port: u16,
+    /// `None` where nothing says it: it is found out.
+    pub(crate) port: Option<u16>,
     pub(crate) security: Security,
     pub(crate) lmtp: bool,
     pub(crate) user: Option<String>,
@@ -25,13 +26,14 @@ impl FromStr for ServerUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").unwrap_or(("smtp", text));
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         let scheme = scheme.to_ascii_lowercase();
         let (security, default_port) = match scheme.as_str() {
-            "lmtp" => (Security::Auto, 24),
-            "smtp" => (Security::Auto, 25),
-            "submission" => (Security::StartTls, 587),
-            "smtps" | "submissions" => (Security::Implicit, 465),
+            "" if !text.contains("://") => (Security::Auto, None),
+            "lmtp" => (Security::Auto, Some(24)),
+            "smtp" => (Security::Auto, Some(25)),
+            "submission" => (Security::StartTls, Some(587)),
+            "smtps" | "submissions" => (Security::Implicit, Some(465)),
             _ => return Err("the schemes are smtp, submission, smtps, submissions and lmtp".into()),
         };
         let (userinfo, place) = match rest.rsplit_once('@') {
@@ -45,37 +47,12 @@ impl FromStr for ServerUrl {
         };
         Ok(Self {
             host: host.into(),
-            port: port.unwrap_or(default_port),
+            port: port.or(default_port),
             security,
             lmtp: scheme == "lmtp",
             user: user.filter(|user| !user.is_empty()),
             password: password.map(|password| Secret::new(percent_decode_str(password).collect::<Vec<u8>>())),
         })
-    }
-}
-
-/// What an earlier session has found: `192.0.2.1:465/implicit`.
-#[derive(Clone, Debug)]
-pub(crate) struct Hint {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) security: Security,
-}
-
-impl FromStr for Hint {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let form = "a hint looks like 192.0.2.1:465/implicit, with none, starttls or implicit";
-        let (place, security) = text.rsplit_once('/').ok_or(form)?;
-        let (host, port) = host_and_port(place)?;
-        let security = match security {
-            "none" => Security::None,
-            "starttls" => Security::StartTls,
-            "implicit" => Security::Implicit,
-            _ => return Err(form.into()),
-        };
-        Ok(Self { host: host.into(), port: port.ok_or(form)?, security })
     }
 }
 
@@ -115,28 +92,28 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn place(text: &str) -> (String, u16, Security) {
+    fn place(text: &str) -> (String, Option<u16>, Security) {
         let url = read(text);
         (url.host, url.port, url.security)
     }
 
     #[test]
     fn schemes_decide_port_and_security() {
-        assert_eq!(place("smtp://a.example"), ("a.example".into(), 25, Security::Auto));
-        assert_eq!(place("a.example"), ("a.example".into(), 25, Security::Auto));
-        assert_eq!(place("a.example:2525"), ("a.example".into(), 2525, Security::Auto));
-        assert_eq!(place("submission://a.example/"), ("a.example".into(), 587, Security::StartTls));
-        assert_eq!(place("SMTPS://a.example"), ("a.example".into(), 465, Security::Implicit));
-        assert_eq!(place("lmtp://a.example"), ("a.example".into(), 24, Security::Auto));
+        assert_eq!(place("smtp://a.example"), ("a.example".into(), Some(25), Security::Auto));
+        assert_eq!(place("a.example"), ("a.example".into(), None, Security::Auto));
+        assert_eq!(place("a.example:2525"), ("a.example".into(), Some(2525), Security::Auto));
+        assert_eq!(place("submission://a.example/"), ("a.example".into(), Some(587), Security::StartTls));
+        assert_eq!(place("SMTPS://a.example"), ("a.example".into(), Some(465), Security::Implicit));
+        assert_eq!(place("lmtp://a.example"), ("a.example".into(), Some(24), Security::Auto));
         assert!(read("lmtp://a.example").lmtp && !read("a.example").lmtp);
-        assert_eq!(place("submissions://a.example:4650"), ("a.example".into(), 4650, Security::Implicit));
+        assert_eq!(place("submissions://a.example:4650"), ("a.example".into(), Some(4650), Security::Implicit));
     }
 
     #[test]
     fn addresses_of_version_six() {
-        assert_eq!(place("smtp://[::1]:2525"), ("::1".into(), 2525, Security::Auto));
+        assert_eq!(place("smtp://[::1]:2525"), ("::1".into(), Some(2525), Security::Auto));
         assert_eq!(place("[2001:db8::1]").0, "2001:db8::1");
-        assert_eq!(place("::1"), ("::1".into(), 25, Security::Auto));
+        assert_eq!(place("::1"), ("::1".into(), None, Security::Auto));
     }
 
     #[test]
@@ -157,15 +134,6 @@ mod tests {
         {
             let error = text.parse::<ServerUrl>().unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_hint_says_where_and_how() {
-        let hint: Hint = "[2001:db8::1]:465/implicit".parse().unwrap();
-        assert_eq!((hint.host.as_str(), hint.port, hint.security), ("2001:db8::1", 465, Security::Implicit));
-        for text in ["192.0.2.1:465", "192.0.2.1/none", "192.0.2.1:465/tls", ":1/none/"] {
-            assert!(text.parse::<Hint>().is_err(), "{text}");
         }
     }
 }

@@ -17,10 +17,10 @@ use crate::{Error, Smtp};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     /// Runs until the task has an outcome.
-    pub(crate) async fn run<T: Task<io::Error, From: AsyncRead + Unpin>>(
+    pub(crate) async fn run<O, R: AsyncRead + Unpin>(
         &mut self,
-        task: &mut T,
-    ) -> Result<T::Outcome, Error> {
+        task: &mut impl Task<io::Error, Outcome = O, From = R>,
+    ) -> Result<O, Error> {
         loop {
             let now = self.clock.now();
             let mut hungry = match self.session.step(now, task) {

@@ -29,13 +29,14 @@ use std::io;
 
 use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
+use smtp_proto::dial::Verdict;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{Fitness, Message, Reuse, Session};
+use smtp_proto::session::{Fitness, Progress, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-pub use dial::dial;
+pub use dial::{connect, race};
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
 use stream::Clock;
@@ -43,38 +44,16 @@ use stream::Clock;
 /// Why an operation did not succeed.
 pub type Error = smtp_proto::session::Error<io::Error>;
 
-/// Resolves, connects (through proxies, where there are some), secures and authenticates as `config` says.
-///
-/// Trusts whom the platform trusts, unless `config` brings a TLS connector of its own.
-///
-/// # Errors
-///
-/// [`Error`]; each names its phase, and the hop where there are several.
-pub async fn connect(config: &Config) -> Result<Smtp<TcpStream>, Error> {
-    let mut config = config.clone().on_platform();
-    config.check()?;
-    loop {
-        let (stream, route) = dial(&config).await?;
-        match Smtp::over(stream, &config, route).await {
-            // A proxy that asks for credentials and closes is answered on a new connection, once.
-            Err(Error::Session { error, source }) => match config.answering(&error) {
-                Some(next) => config = next,
-                None => return Err(Error::Session { error, source }),
-            },
-            other => return other,
-        }
-    }
-}
-
 /// One session with a server.
 ///
-/// A future of it may be dropped at any time. A session left in the middle of something is not used again: the next
-/// operation says [`Error::Unfinished`].
+/// A future of it may be dropped at any time. What it had begun goes on while the next operation runs, which never hears
+/// what was meant for the one before; a message left in its middle makes the next operation say [`Error::Unfinished`].
 #[derive(Debug)]
 pub struct Smtp<S = TcpStream> {
     session: Session<io::Error>,
     stream: S,
     clock: Clock,
+    verdict: Option<Verdict>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
@@ -97,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     /// [`Error::Misuse`].
     pub fn begin(stream: S, config: &Config, route: Route) -> Result<Self, Error> {
         let session = Session::new(&config.clone().on_platform(), route)?;
-        Ok(Self { session, stream, clock: Clock::start() })
+        Ok(Self { session, stream, clock: Clock::start(), verdict: None })
     }
 
     /// Runs until the session is greeted, secured and authenticated as configured.
@@ -110,8 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         self.run(&mut task).await
     }
 
-    /// Sends one message, read from `message` as it goes: memory does not depend on its size. Who wants to know how far it
-    /// is gives a [`Message`].
+    /// Sends one message, read from `message` as it goes: memory does not depend on its size. How far it is is told by
+    /// [`watch`](Self::watch).
     ///
     /// What became of each recipient is in the report, also where the session broke down on the way; a report is no
     /// promise that all were accepted.
@@ -120,11 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub async fn send<R: AsyncRead + Unpin>(
-        &mut self,
-        envelope: &Envelope,
-        message: impl Into<Message<R>>,
-    ) -> Result<Report, Error> {
+    pub async fn send(&mut self, envelope: &Envelope, message: impl AsyncRead + Unpin) -> Result<Report, Error> {
         let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
         self.run(&mut task).await?
     }
@@ -139,9 +114,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     ///
     /// [`Error::Session`] where the session broke down; what was under way was told before, and the rest was not begun.
     /// [`Error::Unfinished`]: nothing was sent.
-    pub async fn send_all<M: Into<Message<R>>, R: AsyncRead + Unpin>(
+    pub async fn send_all<R: AsyncRead + Unpin>(
         &mut self,
-        messages: impl IntoIterator<Item = (Envelope, M)>,
+        messages: impl IntoIterator<Item = (Envelope, R)>,
         mut told: impl FnMut(Result<Report, Error>),
     ) -> Result<(), Error> {
         let mut task = self.session.send_all(self.clock.now(), messages)?;
@@ -190,6 +165,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     pub fn leave(&mut self) {
         self.session.leave(self.clock.now());
         self.catch_up();
+    }
+
+    /// Tells `watcher` how far a message is, whenever some of it was taken.
+    pub fn watch(&mut self, watcher: impl FnMut(Progress) + Send + Sync + 'static) {
+        self.session.watch(watcher);
+    }
+
+    /// What the dialer has found: kept as a [hint](Config::hint), it saves finding out the next time.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
     }
 
     /// What the session has agreed on: extensions, TLS, mechanism.

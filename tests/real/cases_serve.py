@@ -8,6 +8,7 @@ import contextlib
 import resource
 import signal
 import smtplib
+import socket
 import ssl
 import time
 
@@ -114,6 +115,54 @@ def _(context: Context):
         server.kept(0)
 
 
+# Clients in a hurry, and those that go away
+
+MAIL = b"EHLO a\r\nMAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n" % (FROM.encode(), TO.encode())
+
+
+def hurry(server: Serve, octets: bytes) -> bytes:
+    """Says it all at once, closes the own side, and hears all."""
+    with socket.create_connection(("127.0.0.1", server.port), 20) as stream:
+        stream.sendall(octets)
+        stream.shutdown(socket.SHUT_WR)
+        heard = b""
+        while got := stream.recv(65536):
+            heard += got
+        return heard
+
+
+@group.once("everything said at once, and the own side closed: all is answered and kept")
+def _(context: Context):
+    message = b"Subject: a\r\n\r\n" + b"b\r\n" * 20_000
+    with Serve(context) as server:
+        for end in (b"QUIT\r\n", b""):
+            heard = hurry(server, (MAIL + message + b".\r\n") * 20 + end)
+            assert heard.count(b"\r\n354 ") == heard.count(b"\r\n250 2.0.0 ") == 20, heard
+            assert heard.endswith(b"\r\n") and (b"\r\n221 " in heard) == bool(end), heard[-100:]
+        for kept in server.kept(40):
+            same(message, kept.content)
+
+
+@group.once("lost before the end of the message: nothing is kept")
+def _(context: Context):
+    with Serve(context) as server:
+        for part in (b"", b"Subject: a\r\n\r\nb", b"Subject: a\r\n\r\nb\r\n.", b"Subject: a\r\n\r\nb\r\n.\r",
+                     b"Subject: a\r\n\r\n" + b"b\r\n" * 100_000):
+            heard = hurry(server, MAIL + part)
+            assert b"\r\n354 " in heard and b"\r\n250 2.0.0 " not in heard, heard
+        server.kept(0)
+
+
+@group.once("--store DIR that has gone: 452; it is back: 250")
+def _(context: Context):
+    with Serve(context) as server:
+        server.store.rmdir()
+        assert b"\r\n452 4.3.1 " in hurry(server, MAIL + b"b\r\n.\r\n")
+        server.store.mkdir()
+        assert b"\r\n250 2.0.0 " in hurry(server, MAIL + b"b\r\n.\r\n")
+        server.kept(1)
+
+
 # LMTP
 
 @group.once("--lmtp: swaks and msmtp, three recipients; smtplib, one; compared")
@@ -163,7 +212,10 @@ CROWD = 1000
 
 
 class Crowd:
-    """Many clients at once: each speaks only when all have been greeted."""
+    """Many clients at once: each speaks only when all have been greeted.
+
+    In clear the server is held until they had time to knock, so that they find out how many it lets wait.
+    """
 
     def __init__(self, server: Serve, count: int, trusting: ssl.SSLContext | None = None):
         self.server, self.count, self.trusting = server, count, trusting
@@ -197,6 +249,9 @@ class Crowd:
                 await writer.wait_closed()
 
     async def all(self):
+        if not self.trusting:
+            self.server.process.send_signal(signal.SIGSTOP)
+            asyncio.get_running_loop().call_later(1, self.server.process.send_signal, signal.SIGCONT)
         await asyncio.wait_for(asyncio.gather(*(self.one(number) for number in range(self.count))), 120)
 
 

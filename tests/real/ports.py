@@ -1,8 +1,10 @@
 """Free loopback ports, closed ones, and waiting until somebody listens on one."""
 
 import contextlib
+import random
 import socket
 import time
+from pathlib import Path
 
 
 def free(count: int, host: str = "127.0.0.1") -> list[int]:
@@ -12,6 +14,19 @@ def free(count: int, host: str = "127.0.0.1") -> list[int]:
     for server in held:
         server.close()
     return ports
+
+
+def quiet(count: int) -> list[int]:
+    """Free ones that the system gives to nobody by itself, and that so stay free until somebody listens there."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    with contextlib.ExitStack() as held:
+        found = []
+        while len(found) < count:
+            port = random.randrange(max(1024, lowest - 12_000), lowest)
+            with contextlib.suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found
 
 
 def ipv6() -> bool:

@@ -151,7 +151,7 @@ class Postfix:
             (folder / part).mkdir(mode=0o700)
             subprocess.run(["chown", owner, str(folder / part)], check=True)
         self.port = dict(zip(SERVICES, ports.free(len(SERVICES))))
-        self.relay = dict(zip(RELAYS, ports.free(len(RELAYS))))
+        self.relay = dict(zip(RELAYS, ports.quiet(len(RELAYS))))
         # At both addresses, where there are two: proxies take the first that a name leads to.
         hosts = ["127.0.0.1"] + ["[::1]"] * ports.ipv6()
         (self.etc / "main.cf").write_text(

@@ -1,7 +1,7 @@
 //! The body of the fuzz target for the dialer: whatever it is told, in whatever order, it keeps its laws.
 //!
-//! The rules of this file: the first octets of an input say what is dialled, each pair behind them what happens next. Numbers
-//! that were never given, or are over, are told of as well; nothing may come of that.
+//! The rules of this file: the first octets of an input say what is dialled, each pair behind them what happens next.
+//! Numbers that were never given, or are over, are told of as well; nothing may come of that.
 //!
 //! The laws: a number is ordered open once, and closed at most once, and only while it is under way. Behind `None` the
 //! deadline is later than now. Attempts at once are bounded. Who has won is under way and ready, and nobody else is left

@@ -1,7 +1,8 @@
 //! A network in memory, in virtual time: addresses that behave as told, and an adapter that drives a dialer over it.
 //!
-//! The rules of this file: an octet takes half a round trip; a server sees a client half a round trip after the client sees
-//! it, as TCP has it; time jumps to whatever comes next. The adapter here is what a real one is, but for the sockets.
+//! The rules of this file: an octet takes half a round trip; a server sees a client half a round trip after the client
+//! sees it, as TCP has it; time jumps to whatever comes next. The adapter here is what a real one is, but for the
+//! sockets.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,11 +1,15 @@
 //! One suite for all adapters: what a socket does to them, they all answer alike.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Outcome, Report};
 use smtp_proto::command::Command;
+use smtp_proto::dial::{Attempt, Failure, Why};
 use smtp_proto::session;
 use smtp_proto::{Cause, Config, Limits, Misuse, Security};
 use tests::script::{Peer, serve};
@@ -13,83 +17,197 @@ use tests::script::{Peer, serve};
 /// What came of an operation, in words that all adapters share.
 #[derive(Debug, PartialEq)]
 enum Failed {
-    Resolve,
-    Connect,
-    Session(smtp_proto::Error),
-    Message,
+    Resolve(String),
+    Connect(Vec<(SocketAddr, ErrorKind)>),
+    Session(smtp_proto::Error, Option<ErrorKind>),
+    Message(ErrorKind),
     Unfinished,
     Misuse(Misuse),
 }
 
 fn failed(error: session::Error<io::Error>) -> Failed {
     match error {
-        session::Error::Resolve { .. } => Failed::Resolve,
-        session::Error::Connect(_) => Failed::Connect,
-        session::Error::Session { error, .. } => Failed::Session(error),
-        session::Error::Message(_) => Failed::Message,
+        session::Error::Dial(failure) => {
+            let one = failure.telling().expect("something was tried");
+            match &one.why {
+                Why::Unresolved(_) => Failed::Resolve(one.host.clone()),
+                Why::Connect(_) => Failed::Connect(failure.attempts.into_iter().map(refused).collect()),
+                Why::Session { error, source } => {
+                    let source = source.as_ref().map(|source| source.kind().into());
+                    failed(session::Error::Session { error: error.clone(), source })
+                }
+                Why::Misuse(misuse) => Failed::Misuse(misuse.clone()),
+                other => panic!("a reason this suite does not know: {other}"),
+            }
+        }
+        session::Error::Session { mut error, source } => {
+            // Every clock runs on its own.
+            if let Cause::TimedOut { waited, .. } = &mut error.cause {
+                *waited = SHORT.min(*waited);
+            }
+            Failed::Session(error, source.map(|source| source.kind()))
+        }
+        session::Error::Message(source) => Failed::Message(source.kind()),
         session::Error::Unfinished => Failed::Unfinished,
         session::Error::Misuse(misuse) => Failed::Misuse(misuse),
         other => panic!("an error this suite does not know: {other}"),
     }
 }
 
+/// An address that could not be connected to, and why.
+fn refused(attempt: Attempt<io::Error>) -> (SocketAddr, ErrorKind) {
+    match attempt {
+        Attempt { to: Some(to), why: Why::Connect(error), .. } => (to, error.kind()),
+        other => panic!("{other}"),
+    }
+}
+
+/// A limit that tests wait for.
+const SHORT: Duration = Duration::from_millis(80);
+
 /// What a caller does: connect, send each message, say NOOP, quit; the reports so far, and what stopped it.
 type Run = fn(&Config, &Envelope, &mut dyn FnMut() -> Option<Box<dyn Read>>) -> (Vec<Report>, Option<Failed>);
 
-fn blocking(
-    config: &Config,
-    envelope: &Envelope,
-    next: &mut dyn FnMut() -> Option<Box<dyn Read>>,
-) -> (Vec<Report>, Option<Failed>) {
-    let mut reports = Vec::new();
-    let mut run = || {
-        let mut smtp = smtp_blocking::connect(config)?;
-        while let Some(message) = next() {
-            reports.push(smtp.send(envelope, message)?);
+/// Sends all at once; each result as it was told.
+type RunAll = fn(&Config, Vec<(Envelope, Box<dyn Read>)>) -> (Vec<Result<Report, Failed>>, Option<Failed>);
+
+mod blocking {
+    use super::*;
+
+    pub(super) fn run(
+        config: &Config,
+        envelope: &Envelope,
+        next: &mut dyn FnMut() -> Option<Box<dyn Read>>,
+    ) -> (Vec<Report>, Option<Failed>) {
+        let mut reports = Vec::new();
+        let mut run = || {
+            let mut smtp = smtp_blocking::connect(config)?;
+            while let Some(message) = next() {
+                reports.push(smtp.send(envelope, message)?);
+            }
+            smtp.command(Command::noop())?;
+            smtp.quit()
+        };
+        let result: Result<(), smtp_blocking::Error> = run();
+        (reports, result.map_err(failed).err())
+    }
+
+    pub(super) fn all(
+        config: &Config,
+        messages: Vec<(Envelope, Box<dyn Read>)>,
+    ) -> (Vec<Result<Report, Failed>>, Option<Failed>) {
+        let mut told = Vec::new();
+        let run = || {
+            let mut smtp = smtp_blocking::connect(config)?;
+            smtp.send_all(messages, |result| told.push(result.map_err(failed)))?;
+            smtp.quit()
+        };
+        let result: Result<(), smtp_blocking::Error> = run();
+        (told, result.map_err(failed).err())
+    }
+}
+
+/// The same for an adapter whose verbs are futures: what runs them, and what connects.
+macro_rules! futures {
+    ($name:ident, $block_on:expr, $connect:expr) => {
+        mod $name {
+            use super::*;
+
+            pub(super) fn run(
+                config: &Config,
+                envelope: &Envelope,
+                next: &mut dyn FnMut() -> Option<Box<dyn Read>>,
+            ) -> (Vec<Report>, Option<Failed>) {
+                let mut reports = Vec::new();
+                let result: Result<(), session::Error<io::Error>> = $block_on(async {
+                    let mut smtp = $connect(config).await?;
+                    while let Some(message) = next() {
+                        reports.push(smtp.send(envelope, Ready(message)).await?);
+                    }
+                    smtp.command(Command::noop()).await?;
+                    smtp.quit().await
+                });
+                (reports, result.map_err(failed).err())
+            }
+
+            pub(super) fn all(
+                config: &Config,
+                messages: Vec<(Envelope, Box<dyn Read>)>,
+            ) -> (Vec<Result<Report, Failed>>, Option<Failed>) {
+                let mut told = Vec::new();
+                let result: Result<(), session::Error<io::Error>> = $block_on(async {
+                    let mut smtp = $connect(config).await?;
+                    let messages = messages.into_iter().map(|(envelope, message)| (envelope, Ready(message)));
+                    smtp.send_all(messages, |result| told.push(result.map_err(failed))).await?;
+                    smtp.quit().await
+                });
+                (told, result.map_err(failed).err())
+            }
         }
-        smtp.command(Command::noop())?;
-        smtp.quit()
     };
-    let result: Result<(), smtp_blocking::Error> = run();
-    (reports, result.map_err(failed).err())
 }
 
-fn tokio(
+futures!(
+    tokio,
+    |future| ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future),
+    smtp_tokio::connect
+);
+futures!(async_std, ::async_std::task::block_on, smtp_async_std::connect);
+futures!(smol, ::smol::block_on, connect_on_smol);
+
+/// What a caller on smol writes: the crate brings no sockets of its own there.
+async fn connect_on_smol(
     config: &Config,
-    envelope: &Envelope,
-    next: &mut dyn FnMut() -> Option<Box<dyn Read>>,
-) -> (Vec<Report>, Option<Failed>) {
-    let mut reports = Vec::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let result: Result<(), smtp_tokio::Error> = runtime.block_on(async {
-        let mut smtp = smtp_tokio::connect(config).await?;
-        while let Some(message) = next() {
-            reports.push(smtp.send(envelope, Ready(message)).await?);
+) -> Result<smtp_async_std::Smtp<::smol::net::TcpStream, impl smtp_async_std::Timer>, smtp_async_std::Error> {
+    config.check()?;
+    let (host, port) = config.dial();
+    let attempt = |to, why| {
+        let took = Duration::ZERO;
+        Attempt { id: None, host: host.clone(), port, to, tls_first: false, took, why }
+    };
+    let mut attempts = Vec::new();
+    match ::smol::net::resolve((host.clone(), port)).await {
+        Err(error) => attempts.push(attempt(None, Why::Unresolved(error))),
+        Ok(addresses) => {
+            for address in addresses {
+                match ::smol::net::TcpStream::connect(address).await {
+                    Ok(stream) => {
+                        let timer = |limit| async move { _ = ::smol::Timer::after(limit).await };
+                        return smtp_async_std::Smtp::over(stream, timer, config, smtp_proto::Route::direct()).await;
+                    }
+                    Err(error) => attempts.push(attempt(Some(address), Why::Connect(error))),
+                }
+            }
         }
-        smtp.command(Command::noop()).await?;
-        smtp.quit().await
-    });
-    (reports, result.map_err(failed).err())
+    }
+    Err(session::Error::Dial(Failure { attempts }))
 }
 
-/// A source that is always ready, for tokio.
+/// A source that is always ready.
 struct Ready(Box<dyn Read>);
 
 impl ::tokio::io::AsyncRead for Ready {
     fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
         buffer: &mut ::tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         let mut chunk = vec![0; buffer.remaining()];
-        let result = self.0.read(&mut chunk).map(|n| buffer.put_slice(&chunk[..n]));
-        std::task::Poll::Ready(result)
+        Poll::Ready(self.0.read(&mut chunk).map(|n| buffer.put_slice(&chunk[..n])))
     }
 }
 
-const ADAPTERS: [Run; 2] = [blocking, tokio];
+impl ::smol::io::AsyncRead for Ready {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.0.read(buffer))
+    }
+}
 
-fn config(address: std::net::SocketAddr) -> Config {
+const ADAPTERS: [Run; 4] = [blocking::run, tokio::run, async_std::run, smol::run];
+
+const ALL: [RunAll; 4] = [blocking::all, tokio::all, async_std::all, smol::all];
+
+fn config(address: SocketAddr) -> Config {
     Config::new(address.ip().to_string(), address.port()).security(Security::None).helo("client.example.org")
 }
 
@@ -152,7 +270,7 @@ fn a_refusal_is_heard_while_the_message_is_still_going_out() {
             let (reports, failed) = run(&config(address), &envelope(), &mut endless());
             let Outcome::Refused(said) = &reports[0].recipients[0].outcome else { panic!("{reports:?}") };
             assert_eq!(said.code().number().to_string(), reply[..3]);
-            let Some(Failed::Session(error)) = failed else { panic!("{failed:?}") };
+            let Some(Failed::Session(error, _)) = failed else { panic!("{failed:?}") };
             match error.cause {
                 Cause::ServiceClosing(_) => assert!(closes),
                 Cause::MessageRefusedEarly(_) => assert!(!closes),
@@ -176,7 +294,7 @@ fn a_lost_reply_to_the_final_dot_leaves_the_outcome_unknown_and_a_lost_message_d
         });
         let (reports, failed) = run(&config(address), &envelope(), &mut messages(&[b"hello\r\n"]));
         assert_eq!(reports[0].recipients[0].outcome, Outcome::Unknown);
-        assert!(matches!(failed, Some(Failed::Session(error)) if matches!(error.cause, Cause::Closed { .. })));
+        assert!(matches!(failed, Some(Failed::Session(error, _)) if matches!(error.cause, Cause::Closed { .. })));
         server.join().unwrap();
 
         let (address, server) = serve(|peer| {
@@ -189,22 +307,21 @@ fn a_lost_reply_to_the_final_dot_leaves_the_outcome_unknown_and_a_lost_message_d
         });
         let (reports, failed) = run(&config(address), &envelope(), &mut endless());
         assert_eq!(reports[0].recipients[0].outcome, Outcome::NotSent);
-        assert!(matches!(failed, Some(Failed::Session(_))), "{failed:?}");
+        assert!(matches!(failed, Some(Failed::Session(..))), "{failed:?}");
         server.join().unwrap();
     }
 }
 
 #[test]
 fn each_deadline_is_kept_and_named() {
-    let short = Duration::from_millis(80);
     let limits = |phase: &str| {
         let mut limits = Limits::interactive();
         match phase {
-            "greeting" => limits.greeting = short,
-            "EHLO" => limits.ehlo = short,
-            "MAIL" => limits.mail = short,
-            "data block" => limits.block = short,
-            _ => limits.message = short,
+            "greeting" => limits.greeting = SHORT,
+            "EHLO" => limits.ehlo = SHORT,
+            "MAIL" => limits.mail = SHORT,
+            "data block" => limits.block = SHORT,
+            _ => limits.message = SHORT,
         }
         limits
     };
@@ -232,7 +349,7 @@ fn each_deadline_is_kept_and_named() {
                 peer.say("354 go\r\n");
                 if stops("data block") {
                     // Long enough for every buffer between to fill and the limit to pass, without reading.
-                    std::thread::sleep(short * 10);
+                    std::thread::sleep(SHORT * 10);
                 } else {
                     peer.hear_message();
                     peer.wait_for_end();
@@ -242,10 +359,10 @@ fn each_deadline_is_kept_and_named() {
             let endless: &mut dyn FnMut() -> _ = &mut endless();
             let next = if phase == "data block" { endless } else { &mut messages(&[b"hello\r\n"]) };
             let (_, failed) = run(&config, &envelope(), next);
-            let Some(Failed::Session(error)) = failed else { panic!("{phase}: {failed:?}") };
+            let Some(Failed::Session(error, _)) = failed else { panic!("{phase}: {failed:?}") };
             assert_eq!(error.phase.name(), phase);
             let Cause::TimedOut { waited, .. } = error.cause else { panic!("{phase}: {error:?}") };
-            assert!(waited >= short, "{phase}: gave up after {waited:?}");
+            assert!(waited >= SHORT, "{phase}: gave up after {waited:?}");
             server.join().unwrap();
         }
     }
@@ -284,7 +401,10 @@ fn a_message_that_cannot_be_read_or_said_is_never_taken_for_whole() {
             };
             let (reports, failed) = run(&config(address).line_endings(LineEndings::Strict), &envelope(), &mut next);
             assert_eq!(reports, []);
-            assert_eq!(failed, Some(if broken { Failed::Message } else { Failed::Misuse(Misuse::BareLineEnding) }));
+            assert_eq!(
+                failed,
+                Some(if broken { Failed::Message(ErrorKind::Other) } else { Failed::Misuse(Misuse::BareLineEnding) })
+            );
             server.join().unwrap();
         }
     }
@@ -294,9 +414,13 @@ fn a_message_that_cannot_be_read_or_said_is_never_taken_for_whole() {
 fn what_cannot_be_reached_is_named() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for run in ADAPTERS {
-        assert_eq!(run(&config(closed), &envelope(), &mut messages(&[])).1, Some(Failed::Connect));
+        let refused = Failed::Connect(vec![(closed, ErrorKind::ConnectionRefused)]);
+        assert_eq!(run(&config(closed), &envelope(), &mut messages(&[])).1, Some(refused));
         let nowhere = Config::new("no-such-host.invalid", 25);
-        assert_eq!(run(&nowhere, &envelope(), &mut messages(&[])).1, Some(Failed::Resolve));
+        assert_eq!(
+            run(&nowhere, &envelope(), &mut messages(&[])).1,
+            Some(Failed::Resolve("no-such-host.invalid".to_owned()))
+        );
         let misuse = config(closed).helo("a\r\nMAIL");
         assert!(matches!(
             run(&misuse, &envelope(), &mut messages(&[])).1,
@@ -312,12 +436,12 @@ fn a_future_dropped_in_the_middle_leaves_the_connection_marked() {
         peer.hear();
         peer.wait_for_end();
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut smtp = smtp_tokio::connect(&config(address)).await.unwrap();
         let envelope = envelope();
         let send = smtp.send(&envelope, &b"hello\r\n"[..]);
-        tokio::time::timeout(Duration::from_millis(50), send).await.expect_err("nobody answers MAIL");
+        ::tokio::time::timeout(Duration::from_millis(50), send).await.expect_err("nobody answers MAIL");
         let again = smtp.send(&envelope, &b"hello\r\n"[..]).await;
         assert!(matches!(again, Err(smtp_tokio::Error::Unfinished)), "{again:?}");
     });
@@ -326,7 +450,7 @@ fn a_future_dropped_in_the_middle_leaves_the_connection_marked() {
 
 #[test]
 fn a_stream_that_the_caller_brings_will_do() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         use ::tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
         let (ours, theirs) = ::tokio::io::duplex(16);
@@ -400,40 +524,6 @@ fn a_secret_echoed_after_authentication_is_not_shown() {
     }
 }
 
-/// Sends all at once; each result as it was told.
-type RunAll = fn(&Config, Vec<(Envelope, Box<dyn Read>)>) -> (Vec<Result<Report, Failed>>, Option<Failed>);
-
-fn all_blocking(
-    config: &Config,
-    messages: Vec<(Envelope, Box<dyn Read>)>,
-) -> (Vec<Result<Report, Failed>>, Option<Failed>) {
-    let mut told = Vec::new();
-    let run = || {
-        let mut smtp = smtp_blocking::connect(config)?;
-        smtp.send_all(messages, |result| told.push(result.map_err(failed)))?;
-        smtp.quit()
-    };
-    let result: Result<(), smtp_blocking::Error> = run();
-    (told, result.map_err(failed).err())
-}
-
-fn all_tokio(
-    config: &Config,
-    messages: Vec<(Envelope, Box<dyn Read>)>,
-) -> (Vec<Result<Report, Failed>>, Option<Failed>) {
-    let mut told = Vec::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let result: Result<(), smtp_tokio::Error> = runtime.block_on(async {
-        let mut smtp = smtp_tokio::connect(config).await?;
-        let messages = messages.into_iter().map(|(envelope, message)| (envelope, Ready(message)));
-        smtp.send_all(messages, |result| told.push(result.map_err(failed))).await?;
-        smtp.quit().await
-    });
-    (told, result.map_err(failed).err())
-}
-
-const ALL: [RunAll; 2] = [all_blocking, all_tokio];
-
 fn several(bodies: &[&'static [u8]]) -> Vec<(Envelope, Box<dyn Read>)> {
     bodies.iter().map(|body| (envelope(), Box::new(*body) as Box<dyn Read>)).collect()
 }
@@ -503,10 +593,289 @@ fn where_the_session_breaks_down_each_message_under_way_is_told() {
             }
         });
         let (told, failed) = run(&config(address), several(&[b"one\r\n", b"two\r\n", b"thr\r\n", b"fou\r\n"]));
-        assert!(matches!(failed, Some(Failed::Session(_))), "{failed:?}");
+        assert!(matches!(failed, Some(Failed::Session(..))), "{failed:?}");
         let outcomes: Vec<_> = told.iter().map(|one| &one.as_ref().unwrap().recipients[0].outcome).collect();
         assert!(matches!(outcomes[..2], [Outcome::Accepted(_), Outcome::Accepted(_)]), "{outcomes:?}");
         assert!(outcomes[2..].iter().all(|one| **one == Outcome::Unknown), "{outcomes:?}");
         server.join().unwrap();
+    }
+}
+
+/// The server's end of a connection that keeps all it hears.
+struct Recorder {
+    stream: io::BufReader<std::net::TcpStream>,
+    heard: Vec<u8>,
+}
+
+impl Recorder {
+    fn line(&mut self) -> String {
+        let before = self.heard.len();
+        let _ = self.stream.read_until(b'\n', &mut self.heard);
+        String::from_utf8_lossy(&self.heard[before..]).trim_end().to_owned()
+    }
+
+    /// Waits for lines, then answers.
+    fn answer(&mut self, lines: usize, reply: &str) {
+        (0..lines).for_each(|_| drop(self.line()));
+        self.stream.get_mut().write_all(reply.as_bytes()).unwrap();
+    }
+
+    fn message(&mut self, reply: &str) {
+        while !matches!(self.line().as_str(), "." | "") {}
+        self.answer(0, reply);
+    }
+
+    /// Waits for a chunk with its command.
+    fn chunk(&mut self, reply: &str) {
+        let line = self.line();
+        let size = line.split(' ').nth(1).and_then(|size| size.parse().ok()).unwrap_or(0);
+        let _ = Read::take(&mut self.stream, size).read_to_end(&mut self.heard);
+        self.answer(0, reply);
+    }
+
+    fn open(&mut self, extensions: &str) {
+        self.answer(0, "220 mx.example.org\r\n");
+        self.answer(1, &format!("250-mx.example.org\r\n{extensions}250 HELP\r\n"));
+    }
+}
+
+/// What a server does, and what it is sent.
+struct Dialogue {
+    name: &'static str,
+    script: fn(&mut Recorder),
+    messages: Vec<(Envelope, Vec<u8>)>,
+    /// Behind the script the server is silent, for longer than this permits; otherwise it ends the connection there.
+    silent: Option<fn(&mut Limits)>,
+}
+
+fn dialogues() -> Vec<Dialogue> {
+    const GROUPS: &str = "250-PIPELINING\r\n";
+    const FLIGHTS: &str = "250-PIPELINING\r\n250-CHUNKING\r\n250-8BITMIME\r\n250-SIZE\r\n";
+    fn greeted(name: &'static str, script: fn(&mut Recorder), bodies: &[&[u8]]) -> Dialogue {
+        let messages = bodies.iter().map(|body| (envelope(), body.to_vec())).collect();
+        Dialogue { name, script, messages, silent: None }
+    }
+    let two = Envelope::new("alice@example.org", ["bob@example.net", "carol@example.net"]).unwrap();
+    let sized = two.body(smtp_proto::client::BodyKind::EightBitMime).size(200_000);
+    let long: Vec<u8> = (0..200_000_u32).map(|n| if n % 70 == 69 { b'\n' } else { b'a' + (n % 26) as u8 }).collect();
+    vec![
+        greeted(
+            "DATA, one command a flight",
+            |peer| {
+                peer.open("");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "354 go\r\n");
+                peer.message("250 taken\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "221 bye\r\n");
+            },
+            &[b".\n..two\r\n\xe4\nno end"],
+        ),
+        greeted(
+            "DATA in groups",
+            |peer| {
+                peer.open(GROUPS);
+                for _ in 0..3 {
+                    peer.answer(3, "250 ok\r\n250 ok\r\n354 go\r\n");
+                    peer.message("250 taken\r\n");
+                }
+            },
+            &[b"one", b"", b"three\r\n"],
+        ),
+        Dialogue {
+            messages: vec![(sized, long)],
+            ..greeted(
+                "BDAT in chunks",
+                |peer| {
+                    peer.open(FLIGHTS);
+                    peer.answer(3, "");
+                    peer.chunk("250 ok\r\n250 ok\r\n551 not here\r\n250 ok\r\n");
+                    peer.chunk("");
+                    peer.chunk("");
+                    peer.chunk("250 ok\r\n250 ok\r\n250 taken\r\n");
+                },
+                &[],
+            )
+        },
+        greeted(
+            "refused at every command",
+            |peer| {
+                peer.answer(0, "220 hi\r\n");
+                peer.answer(1, "502 what\r\n");
+                peer.answer(1, "250 hi\r\n");
+                peer.answer(1, "451 no\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "550 5.1.1 no\r\n");
+                peer.answer(1, "250 ok\r\n"); // RSET
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "554 no\r\n");
+                peer.answer(1, "250 ok\r\n"); // RSET
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "250 ok\r\n");
+                peer.answer(1, "354 go\r\n");
+                peer.message("552 no\r\n");
+            },
+            &[b"one\r\n", b"two\r\n", b"three\r\n", b"four\r\n"],
+        ),
+        greeted("refused in the greeting", |peer| peer.answer(0, "554 not you\r\n"), &[b"one\r\n"]),
+        greeted(
+            "354 without a recipient",
+            |peer| {
+                peer.open(GROUPS);
+                peer.answer(3, "250 ok\r\n550 no\r\n354 go\r\n");
+                // A lone dot, RSET, and the next group.
+                peer.answer(5, "554 nobody\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+                peer.message("250 taken\r\n");
+            },
+            &[b"one\r\n", b"two\r\n"],
+        ),
+        greeted(
+            "421 between two messages",
+            |peer| {
+                peer.open(GROUPS);
+                peer.answer(3, "250 ok\r\n250 ok\r\n354 go\r\n");
+                peer.message("250 taken\r\n");
+                peer.answer(3, "421 going down\r\n");
+            },
+            &[b"one\r\n", b"two\r\n"],
+        ),
+        greeted("cut in the greeting", |peer| peer.answer(0, "220-mx"), &[b"one\r\n"]),
+        greeted(
+            "cut behind MAIL",
+            |peer| {
+                peer.open("");
+                peer.answer(1, "");
+            },
+            &[b"one\r\n"],
+        ),
+        greeted(
+            "cut behind the dot, in the reply",
+            |peer| {
+                peer.open(GROUPS);
+                peer.answer(3, "250 ok\r\n250 ok\r\n354 go\r\n");
+                peer.message("250-tak");
+            },
+            &[b"one\r\n"],
+        ),
+        greeted(
+            "cut behind BDAT LAST",
+            |peer| {
+                peer.open(FLIGHTS);
+                peer.answer(2, "");
+                peer.chunk("250 ok\r\n250 ok\r\n");
+            },
+            &[b"one\r\n"],
+        ),
+        greeted(
+            "nonsense for a reply",
+            |peer| {
+                peer.open("");
+                peer.answer(1, "what do you mean\r\n");
+            },
+            &[b"one\r\n"],
+        ),
+        greeted(
+            "a reply that nothing asked for",
+            |peer| {
+                peer.open("");
+                peer.answer(1, "250 ok\r\n250 and more\r\n");
+            },
+            &[b"one\r\n"],
+        ),
+        Dialogue {
+            silent: Some(|limits| limits.greeting = SHORT),
+            ..greeted("silent in the greeting", |peer| drop(peer.line()), &[b"one\r\n"])
+        },
+        Dialogue {
+            silent: Some(|limits| limits.rcpt = SHORT),
+            ..greeted(
+                "silent behind RCPT",
+                |peer| {
+                    peer.open("");
+                    peer.answer(1, "250 ok\r\n");
+                    peer.answer(1, "");
+                },
+                &[b"one\r\n"],
+            )
+        },
+        Dialogue {
+            silent: Some(|limits| limits.message = SHORT),
+            ..greeted(
+                "silent behind the dot",
+                |peer| {
+                    peer.open(GROUPS);
+                    peer.answer(3, "250 ok\r\n250 ok\r\n354 go\r\n");
+                    peer.message("");
+                },
+                &[b"one\r\n"],
+            )
+        },
+    ]
+}
+
+#[test]
+fn octets_reports_and_errors_are_the_same_on_every_adapter() {
+    /// Everything that can be told of a run.
+    fn played(
+        dialogue: &Dialogue,
+        run: impl FnOnce(&Config) -> (Vec<Result<Report, Failed>>, Option<Failed>),
+    ) -> (String, Vec<Result<Report, Failed>>, Option<Failed>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (script, cuts) = (dialogue.script, dialogue.silent.is_none());
+        let server = std::thread::spawn(move || {
+            let stream = io::BufReader::new(listener.accept().unwrap().0);
+            let mut recorder = Recorder { stream, heard: Vec::new() };
+            script(&mut recorder);
+            if cuts {
+                // One direction only: what the client says to it is heard, too.
+                let _ = recorder.stream.get_ref().shutdown(std::net::Shutdown::Write);
+            }
+            let _ = recorder.stream.read_to_end(&mut recorder.heard);
+            recorder.heard
+        });
+        let mut limits = Limits::interactive();
+        if let Some(limit) = dialogue.silent {
+            limit(&mut limits);
+        }
+        let (mut told, mut end) = run(&config(address).limits(limits));
+        let mut causes: Vec<_> = told.iter_mut().flatten().filter_map(|report| report.cut_short.as_mut()).collect();
+        if let Some(Failed::Session(error, _)) = &mut end {
+            causes.push(error);
+        }
+        // Every clock runs on its own.
+        for error in causes {
+            if let Cause::TimedOut { waited, .. } = &mut error.cause {
+                assert!(*waited >= SHORT, "gave up after {waited:?}");
+                *waited = SHORT;
+            }
+        }
+        (String::from_utf8_lossy(&server.join().unwrap()).into_owned(), told, end)
+    }
+
+    for dialogue in dialogues() {
+        // One after the other to the first one's recipients; then all at once, each to its own.
+        let one_by_one = ADAPTERS.map(|run| {
+            played(&dialogue, |config| {
+                let mut left = dialogue.messages.iter();
+                let envelope = &dialogue.messages[0].0;
+                let mut next = || left.next().map(|(_, body)| Box::new(io::Cursor::new(body.clone())) as Box<dyn Read>);
+                let (reports, end) = run(config, envelope, &mut next);
+                (reports.into_iter().map(Ok).collect(), end)
+            })
+        });
+        let at_once = ALL.map(|run| {
+            played(&dialogue, |config| {
+                let messages = dialogue.messages.iter().cloned();
+                run(config, messages.map(|(to, body)| (to, Box::new(io::Cursor::new(body)) as Box<dyn Read>)).collect())
+            })
+        });
+        for [first, others @ ..] in [one_by_one, at_once] {
+            for other in others {
+                assert_eq!(other, first, "{}", dialogue.name);
+            }
+        }
     }
 }

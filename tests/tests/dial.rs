@@ -472,6 +472,32 @@ fn the_operation_as_a_whole_bounds_all_attempts_together() {
     assert_eq!((ended.took, &ended.failure.attempts[0].why), (whole, &Why::TimedOut(phase::RESOLVE)));
 }
 
+#[test]
+fn who_is_ready_in_clear_is_not_given_up_when_the_time_is_over() {
+    let bed = Bed::new();
+    let limits = Limits::interactive().operation(ms(2000));
+    let network = ports(&bed, [Behaviour::Dead, Behaviour::Dead, Behaviour::clear()]);
+    let ended = network.dial([any_port(&bed).limits(limits)], Policy::default());
+    assert_eq!(ended.verdict.expect("it is ready").mode, Mode::None);
+    assert_eq!(ended.took, ms(2000));
+}
+
+#[test]
+fn few_at_once_find_the_same() {
+    let bed = Bed::new();
+    let policy = || Policy { at_once: 1, ..Policy::default() };
+    let starttls = Behaviour::starttls(&bed.acceptor);
+    let network = ports(&bed, [Behaviour::Dead, Behaviour::clear(), starttls]);
+    let ended = network.dial([any_port(&bed)], policy());
+    assert_eq!(ended.verdict.expect("it is found").to_string(), format!("{V4}:25/starttls"));
+    assert_eq!(ended.opened.len(), 3);
+    // Who is ready in clear does not stand in the way of what is still to be tried.
+    let policy = Policy { ports: vec![25, 587], ..policy() };
+    let network = ports(&bed, [Behaviour::Refuses, Behaviour::starttls(&bed.acceptor), Behaviour::clear()]);
+    let ended = network.dial([any_port(&bed)], policy);
+    assert_eq!(ended.verdict.expect("it is found").to_string(), format!("{V4}:587/starttls"));
+}
+
 fn cell(ended: &Ended) -> String {
     let took = format!("{} ms", ended.took.as_millis());
     match (&ended.verdict, ended.failure.telling()) {

@@ -41,7 +41,10 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         writeln!(out, "validated")?;
     }
     if let (Some(server), Some(session)) = (&summary.server, &summary.session) {
-        write!(out, "{} port {}", server.host, server.port)?;
+        write!(out, "{}", server.host)?;
+        if let Some(port) = server.port {
+            write!(out, " port {port}")?;
+        }
         if let Some(address) = server.address.filter(|address| address.ip().to_string() != server.host) {
             write!(out, " ({})", address.ip())?;
         }

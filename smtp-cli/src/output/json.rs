@@ -41,7 +41,7 @@ fn object(summary: &Summary) -> Value {
         "flights": session.map_or(0, |session| session.flights),
         "seconds": summary.seconds,
         "rate": summary.rate().map(|rate| json!({ "messages_per_second": rate })),
-        "hint": summary.hint(),
+        "hint": summary.hint,
     })
 }
 

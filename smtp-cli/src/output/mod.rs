@@ -24,8 +24,8 @@ pub(crate) struct Summary {
     /// The proxies on the way, as URLs without credentials.
     pub(crate) route: Vec<String>,
     pub(crate) session: Option<Session>,
-    /// Ready once: the security that was found can be used again.
-    pub(crate) ready: bool,
+    /// What was found, to be used again: `192.0.2.1:465/implicit`; behind a proxy with the server's name.
+    pub(crate) hint: Option<String>,
     pub(crate) validated: bool,
     pub(crate) messages: Vec<Sent>,
     pub(crate) seconds: f64,
@@ -38,7 +38,7 @@ pub(crate) struct Summary {
 /// Who was spoken to.
 pub(crate) struct Server {
     pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) port: Option<u16>,
     pub(crate) address: Option<SocketAddr>,
 }
 
@@ -170,15 +170,6 @@ impl Summary {
                 }
             }
             _ => "failed",
-        }
-    }
-
-    /// The security that was found, to be used again: `192.0.2.1:465/implicit`; behind a proxy with the server's name.
-    pub(crate) fn hint(&self) -> Option<String> {
-        let (server, session) = (self.server.as_ref()?, self.session.as_ref().filter(|_| self.ready)?);
-        match server.address {
-            Some(address) => Some(format!("{address}/{}", session.mode())),
-            None => Some(format!("{}:{}/{}", server.host, server.port, session.mode())),
         }
     }
 

@@ -13,13 +13,13 @@ mod show;
 pub(crate) use accounts::Account;
 pub(crate) use mail::Arrived;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use smtp_tokio::serve::serve;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use crate::args::{ServeArgs, ServeTls};
 use crate::certificate::ThrowAway;
@@ -30,7 +30,7 @@ use policy::{Policy, Tls};
 use show::Show;
 
 /// Connections held at once; who comes then waits.
-const MOST: usize = 4096;
+const MOST: u32 = 4096;
 
 /// How long those who are in the middle of something may go on after the first Ctrl-C.
 const GRACE: Duration = Duration::from_secs(3);
@@ -51,15 +51,15 @@ fn go(args: &ServeArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::usage(format_args!("tokio: {error}")))?;
     let done = runtime.block_on(async {
-        let listener = TcpListener::bind(&args.listen).await;
-        let bound = listener.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+        let bound =
+            listen(&args.listen).await.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
         let (listener, address) = bound.map_err(|error| Failure::listen(&args.listen, &error))?;
         // Kept until the end: it is removed when dropped.
         let (policy, ca) = policy(args, address)?;
         let show = Arc::new(Show::new(args.json));
         show.listening(address, args, ca.as_ref().map(tempfile::NamedTempFile::path));
         let policy = Arc::new(policy);
-        let sessions = serve(listener, MOST, stopped(), move |stream, peer, stopping| {
+        let sessions = serve(listener, MOST as usize, stopped(), move |stream, peer, stopping| {
             let (policy, show) = (policy.clone(), show.clone());
             async move {
                 session::hold(&policy, stream, peer, stopping, &|arrived: Arrived| show.arrived(&arrived)).await;
@@ -73,6 +73,23 @@ fn go(args: &ServeArgs) -> Result<(), Failure> {
     });
     runtime.shutdown_background();
     done
+}
+
+/// Listens with room for as many as are served. Of a crowd that finds no room some are lost for good: they take the connection
+/// for established and wait for a greeting, while the system has forgotten them.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in lookup_host(address).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Else a port is taken for a minute after its last server; elsewhere the option means sharing it.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(MOST)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// Each connection is an open file, and the usual soft limit is too low for a crowd.
@@ -145,7 +162,7 @@ fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempf
     Ok((policy, ca))
 }
 
-fn keep(pem: &str) -> std::io::Result<tempfile::NamedTempFile> {
+fn keep(pem: &str) -> io::Result<tempfile::NamedTempFile> {
     let mut file = tempfile::Builder::new().prefix("smtp-serve-ca-").suffix(".pem").tempfile()?;
     file.write_all(pem.as_bytes())?;
     Ok(file)

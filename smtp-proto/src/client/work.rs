@@ -21,7 +21,7 @@ pub(super) enum Work {
 }
 
 impl Client {
-    /// Queues a message; its [`Body`] is asked for with [`body`](Self::body) when its turn has come.
+    /// Queues a message; its [`Body`](super::Body) is asked for with [`body`](Self::body) when its turn has come.
     ///
     /// # Errors
     ///
@@ -79,6 +79,19 @@ impl Client {
             }
         }
         None
+    }
+
+    /// Takes back what was asked for and not begun. `false` where a message is left that was begun and not given as a whole:
+    /// nothing can be said behind it.
+    pub(crate) fn withdraw(&mut self) -> bool {
+        let begun = |work: &Work| matches!(work, Work::Message(transaction) if transaction.began.is_some());
+        let keep = self.said + usize::from(self.work.get(self.said).is_some_and(begun));
+        self.work.truncate(keep);
+        self.quitting = self.work.iter().any(|work| matches!(work, Work::Quit));
+        self.work.iter().all(|work| match work {
+            Work::Message(transaction) => transaction.complete || transaction.is_settled(),
+            Work::Command(..) | Work::Quit => true,
+        })
     }
 
     /// Checks against what the server offers, where that is known; else it is done when the session is ready.

@@ -1,9 +1,12 @@
 //! Whom to connect to, and how: what a caller sets once and may use for many connections.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::IpAddr;
+use core::time::Duration;
 
 use proxy_proto::Secret;
 
@@ -19,9 +22,10 @@ use crate::{Grouping, Limits, Misuse, sasl, tls};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Security {
-    /// TLS whenever it can be had, always verified; which kind is found out on the connection itself. On port 465 TLS comes
-    /// first. Elsewhere the greeting is awaited: if it comes, STARTTLS is used where offered; if there is silence for
-    /// [`Limits::greeting`], TLS begins on the same connection.
+    /// TLS whenever it can be had, always verified; which kind is found out. On port 465, or by a [hint](Config::hint), TLS comes
+    /// first; if the answer is in clear, [`Config::answering`] says how to connect again. Elsewhere the greeting is awaited:
+    /// if it comes, STARTTLS is used where offered; if there is silence for [`Limits::greeting`], TLS begins on the same
+    /// connection. A [dialer](crate::dial) does all that at once, and waits for no limit.
     #[default]
     Auto,
     /// TLS from the first octet (RFC 8314).
@@ -32,6 +36,16 @@ pub enum Security {
     StartTlsIfOffered,
     /// Clear text.
     None,
+}
+
+/// Where a connection comes from, and how its socket is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Local {
+    /// The address to connect from, where there are several; the system's choice without.
+    pub bind: Option<IpAddr>,
+    /// After so long without an octet the system asks whether the peer is still there (TCP keep-alive); never without.
+    pub keep_alive: Option<Duration>,
 }
 
 /// Whom to connect to, and how.
@@ -58,6 +72,9 @@ pub struct Config {
     #[cfg(feature = "platform")]
     of_platform: Arc<std::sync::OnceLock<tls::Rustls>>,
     tls_name: Option<String>,
+    /// The caller has given a name for EHLO.
+    named: bool,
+    local: Local,
     line_endings: LineEndings,
     address: Option<String>,
     pub(super) proxies: Vec<Proxy>,
@@ -79,6 +96,8 @@ impl Config {
             #[cfg(feature = "platform")]
             of_platform: Arc::default(),
             tls_name: None,
+            named: false,
+            local: Local::default(),
             line_endings: LineEndings::default(),
             address: None,
             proxies: Vec::new(),
@@ -117,6 +136,39 @@ impl Config {
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = Some(address.into());
         self
+    }
+
+    /// Connects from this address of one's own. Peers of the other family cannot be reached then.
+    #[must_use]
+    pub fn bind(mut self, address: IpAddr) -> Self {
+        self.local.bind = Some(address);
+        self
+    }
+
+    /// Has the system ask, after so long without an octet, whether the peer is still there.
+    #[must_use]
+    pub fn keep_alive(mut self, idle: Duration) -> Self {
+        self.local.keep_alive = Some(idle);
+        self
+    }
+
+    /// Where connections come from.
+    pub fn local(&self) -> Local {
+        self.local
+    }
+
+    /// The same, where the connection is seen to come from this address: without a name of the caller's, that is what EHLO
+    /// says (RFC 5321 section 4.1.3).
+    #[must_use]
+    pub fn seen_from(self, address: IpAddr) -> Self {
+        if self.named {
+            return self;
+        }
+        let literal = match address.to_canonical() {
+            IpAddr::V4(address) => format!("[{address}]"),
+            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        };
+        Self { named: false, ..self.helo(literal) }
     }
 
     /// How the session is secured.
@@ -174,10 +226,11 @@ impl Config {
         Self { token_source: Some(Arc::new(source)), ..self.refresh_token(true) }
     }
 
-    /// The name given in EHLO.
+    /// The name given in EHLO; without one, the address that the connection comes from.
     #[must_use]
     pub fn helo(mut self, name: impl Into<String>) -> Self {
         self.client_mut().helo = name.into();
+        self.named = true;
         self
     }
 
@@ -350,6 +403,11 @@ impl Config {
     /// Is TLS the first thing that is said to the server?
     pub(crate) fn tls_first(&self) -> bool {
         self.opening() == Opening::Tls
+    }
+
+    /// Is there somebody who begins TLS sessions?
+    pub(crate) fn has_tls(&self) -> bool {
+        self.connector.is_some()
     }
 
     /// Whether the server speaks LMTP.

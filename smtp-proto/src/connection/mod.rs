@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 
 pub use accepted::{Accepted, AcceptedError};
-pub use config::{Config, Security};
+pub use config::{Config, Local, Security};
 use config::{Opening, TokenSource};
 #[cfg(feature = "test-util")]
 pub use faults::Faults;
@@ -266,6 +266,11 @@ impl Connection {
     /// [`Misuse`]; nothing has changed.
     pub fn quit(&mut self) -> Result<(), Misuse> {
         self.client.quit()
+    }
+
+    /// Takes back what was asked for and not begun; see [`Client::withdraw`].
+    pub(crate) fn withdraw(&mut self) -> bool {
+        self.client.withdraw()
     }
 
     /// Answers [`Event::NeedsToken`]; see [`Client::fresh_token`].

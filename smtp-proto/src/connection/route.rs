@@ -244,4 +244,21 @@ mod tests {
         );
         assert!(matches!(direct.proxy_from(Some("nonsense://a"), None), Err(Misuse::Proxy { .. })));
     }
+
+    #[test]
+    fn an_answer_in_clear_where_tls_was_a_guess_is_answered_once() {
+        use crate::{Cause, Security, phase, tls};
+        let not_tls = |octet, hop| Error { phase: phase::TLS, hop, cause: Cause::Tls(tls::Error::NotTls(octet)) };
+        let auto = Config::new("mx.example.org", 465);
+        let next = auto.answering(&not_tls(b'2', None)).expect("another way");
+        assert_eq!((next.port(), next.get_security()), (465, Security::StartTlsIfOffered));
+        assert!(next.answering(&not_tls(b'2', None)).is_none(), "once");
+        assert!(auto.answering(&not_tls(b'H', None)).is_none(), "a web server");
+        assert!(auto.answering(&not_tls(b'2', Some(Hop::named(1, "p")))).is_none(), "a proxy's answer");
+        assert!(auto.clone().security(Security::Implicit).answering(&not_tls(b'2', None)).is_none(), "no guess");
+        // What was secured before stays so.
+        let hinted = Config::any_port("mx.example.org").hint(&"192.0.2.1:2465/implicit".parse().unwrap());
+        let next = hinted.answering(&not_tls(b'5', None)).expect("another way");
+        assert_eq!((next.port(), next.get_security()), (2465, Security::StartTls));
+    }
 }

@@ -10,12 +10,15 @@ use core::time::Duration;
 
 use proxy_proto::Phase;
 
+use super::order::Id;
 use crate::error::{AuthenticationError, Cause};
 use crate::{Error, Misuse, phase, tls};
 
 /// Something that was tried and was not it: a connection, or the lookup of a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attempt<E> {
+    /// The number it was ordered with; `None` for a lookup.
+    pub id: Option<Id>,
     /// The server's name, or the name that was looked up.
     pub host: String,
     /// The server's port.
@@ -146,7 +149,7 @@ mod tests {
     fn attempt(why: Why<&'static str>) -> Attempt<&'static str> {
         let to = Some("192.0.2.1:465".parse().unwrap());
         let host = "mx.example.org".into();
-        Attempt { host, port: 465, to, tls_first: true, took: Duration::from_millis(1500), why }
+        Attempt { id: None, host, port: 465, to, tls_first: true, took: Duration::from_millis(1500), why }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One name and its addresses, in the order they are tried.
 //!
-//! The rules of this file: families alternate, the first of them by the resolver's own order where one answer holds both, and
-//! else IPv6 (RFC 8305 section 4); answers may come one after the other, and addresses found late are tried all the same.
+//! The rules of this file: families alternate, the first of them by the resolver's own order where one answer holds
+//! both, and else IPv6 (RFC 8305 section 4); answers may come one after the other, and addresses found late are tried
+//! all the same.
 
 use alloc::string::String;
 use alloc::vec::Vec;

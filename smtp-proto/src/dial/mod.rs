@@ -36,12 +36,13 @@
 //! - *Ports.* Where none is known: 465 with TLS first, then 587 with STARTTLS, then 25 ([`Policy::ports`], RFC 8314).
 //! - *Addresses* alternate between families (RFC 8305 section 4), and all of them are tried on one port before the next
 //!   port's turn.
-//! - *Stagger.* The next attempt begins when nothing was heard of those under way for [`Policy::stagger`], or at once when
-//!   one has failed. Every sign of life starts the stagger anew: who gets on is not raced, so nobody is authenticated twice
-//!   for being slow.
-//! - *Guesses.* With [`Security::Auto`](crate::Security::Auto), one guess is tried first: TLS on 465, listening elsewhere. When it
-//!   is silent, the other is tried on a connection beside it. An answer in clear where TLS was spoken proves the other
-//!   mode: it is tried at once, on a new connection, and once. What is proven ends what is guessed.
+//! - *Stagger.* The next attempt begins when nothing was heard of those under way for [`Policy::stagger`], or at once
+//!   when one has failed. Every sign of life starts the stagger anew: who gets on is not raced, so nobody is
+//!   authenticated twice for being slow.
+//! - *Guesses.* With [`Security::Auto`](crate::Security::Auto), one guess is tried first: TLS on 465, listening
+//!   elsewhere. When it is silent, the other is tried on a connection beside it. An answer in clear where TLS was
+//!   spoken proves the other mode: it is tried at once, on a new connection, and once. What is proven ends what is
+//!   guessed.
 //! - *No downgrade.* Who is ready in clear wins only when nothing that would be secure on another port is on its way, so
 //!   delaying packets gains nothing; see [`Mode`].
 //! - *A refusal of credentials is final*: no other address or port is asked, as each refusal counts towards a lock-out.
@@ -50,15 +51,18 @@
 //!   [`Dialer::poll`], over all attempts.
 
 mod attempt;
+mod decide;
 mod dialer;
 mod lookup;
+mod order;
 mod place;
 mod policy;
 mod records;
 mod verdict;
 
 pub use attempt::{Attempt, Failure, Why};
-pub use dialer::{Dialer, Id, Open, Order, Reached};
+pub use dialer::Dialer;
+pub use order::{Id, Open, Order, Reached};
 pub use policy::Policy;
 pub use records::{MailExchange, NotOffered, Service, mail_exchangers, services};
 pub use verdict::{Mode, Verdict};

@@ -1,6 +1,7 @@
 //! One server: its names to look up, its ports, and what of all that was tried.
 //!
-//! The rules of this file: a port's addresses come before the next port; each guess is made once at each address and port.
+//! The rules of this file: a port's addresses come before the next port; each guess is made once at each address and
+//! port.
 
 use alloc::string::String;
 use alloc::vec;
@@ -104,7 +105,7 @@ impl Place {
 
     /// Does the caller leave it to the dialer to find out how the server is secured?
     pub(super) fn guesses(&self) -> bool {
-        self.config.get_security() == Security::Auto && self.config.hinted().is_none()
+        self.config.get_security() == Security::Auto && self.config.hinted().is_none() && self.config.has_tls()
     }
 
     /// The other guess at the same address and port, if it was not made yet.

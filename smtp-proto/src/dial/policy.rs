@@ -9,12 +9,12 @@ use crate::Misuse;
 /// How eagerly is dialled, and where a port is not known, which are tried.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Policy {
-    /// How long an attempt is silent before the next one begins beside it: RFC 8305's Connection Attempt Delay (section 5).
-    /// 250 ms; from [`Policy::SHORTEST`] to [`Policy::LONGEST`] may be set (RFC 8305 section 8).
+    /// How long an attempt is silent before the next one begins beside it: RFC 8305's Connection Attempt Delay (section
+    /// 5). 250 ms; from [`Policy::SHORTEST`] to [`Policy::LONGEST`] may be set (RFC 8305 section 8).
     pub stagger: Duration,
-    /// Whether, with [`Security::Auto`](crate::Security::Auto), a second connection may be opened to the same port to try the
-    /// other guess, TLS first or greeting first, while the first one is silent. Set; a server that punishes whoever speaks
-    /// before its greeting, as some do that relay mail, is better asked without.
+    /// Whether, with [`Security::Auto`](crate::Security::Auto), a second connection may be opened to the same port to
+    /// try the other guess, TLS first or greeting first, while the first one is silent. Set; a server that punishes
+    /// whoever speaks before its greeting, as some do that relay mail, is better asked without.
     pub second_guess: bool,
     /// Attempts under way at once, at most; those are counted that are not ready. 8.
     pub at_once: usize,

@@ -1,7 +1,8 @@
-//! What the DNS says of a domain: its mail exchangers (MX) and its submission services (SRV), in the order they are tried.
+//! What the DNS says of a domain: its mail exchangers (MX) and its submission services (SRV), in the order they are
+//! tried.
 //!
-//! The rules of this file: the caller brings the records and the randomness; a record that cannot be meant is passed over;
-//! "there is none" is not the same as "nothing is said".
+//! The rules of this file: the caller brings the records and the randomness; a record that cannot be meant is passed
+//! over; "there is none" is not the same as "nothing is said".
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -46,8 +47,9 @@ pub struct MailExchange {
 
 /// The hosts that take mail for a domain, the best first (RFC 5321 section 5.1).
 ///
-/// Without records it is the domain itself. Those of the same preference are shuffled: `random(n)` gives a number below `n`,
-/// or always 0 for an order that is the same each time. Each is a place of its own for [`Dialer::among`](super::Dialer::among).
+/// Without records it is the domain itself. Those of the same preference are shuffled: `random(n)` gives a number below
+/// `n`, or always 0 for an order that is the same each time. Each is a place of its own for
+/// [`Dialer::among`](super::Dialer::among).
 ///
 /// # Errors
 ///
@@ -82,7 +84,8 @@ pub fn mail_exchangers(
 /// An SRV record (RFC 2782) of a submission service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
-    /// Found under `_submissions._tcp` (implicit TLS, RFC 8314 section 5.1); else under `_submission._tcp` (RFC 6186 section 3.1).
+    /// Found under `_submissions._tcp` (implicit TLS, RFC 8314 section 5.1); else under `_submission._tcp` (RFC 6186
+    /// section 3.1).
     pub implicit: bool,
     /// The lower, the sooner.
     pub priority: u16,
@@ -97,8 +100,8 @@ pub struct Service {
 impl Service {
     /// What `config` says of another server, for this one: its name, its port and its security, which is not guessed.
     ///
-    /// Who is in control of the DNS is in control of the name whose certificate is asked for: RFC 6186 section 6 has the user
-    /// asked, once, where the target is not within the domain.
+    /// Who is in control of the DNS is in control of the name whose certificate is asked for: RFC 6186 section 6 has
+    /// the user asked, once, where the target is not within the domain.
     #[must_use]
     pub fn config(&self, config: &Config) -> Config {
         let security = if self.implicit { Security::Implicit } else { Security::StartTls };
@@ -107,8 +110,9 @@ impl Service {
     }
 }
 
-/// The services in the order they are tried: by priority; implicit TLS before STARTTLS where that is the same (RFC 8314);
-/// by weight as RFC 2782 has it: `random(n)` gives a number below `n`, or always 0 for an order that is the same each time.
+/// The services in the order they are tried: by priority; implicit TLS before STARTTLS where that is the same (RFC
+/// 8314); by weight as RFC 2782 has it: `random(n)` gives a number below `n`, or always 0 for an order that is the same
+/// each time.
 ///
 /// Empty where there are no records: the caller tries the domain's usual names then.
 ///

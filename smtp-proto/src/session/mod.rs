@@ -7,52 +7,58 @@
 //! The rules of this room:
 //!
 //! - It knows no stream, no clock and no error of theirs: `E` is the transport's own, and is only passed on.
-//! - A task that was left before its outcome leaves the session busy: the next one is refused, and never hears an old reply.
+//! - One task at a time: whoever asks for the next gives up the one before. What that had not begun is withdrawn. What it had
+//!   said is answered while the next one runs, which hears its own events only. But a message left in its middle holds up all
+//!   that could be said behind it: the next task is refused.
 
 mod error;
 mod link;
-mod message;
+mod race;
 mod reuse;
+mod source;
 mod task;
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use proxy_proto::Instant;
 
 pub use error::Error;
 pub use link::{Did, Endpoint, FAREWELL, Link, Manners, Polled, Turn};
-pub use message::{Message, Progress, Source};
+pub use race::{Next, Race};
 pub use reuse::{Fitness, Reuse, is_lost_in_vain};
+pub use source::{Progress, Source};
 pub use task::{Commanded, Outbox, Quit, Ready, Sending, Task};
 
 use crate::body::LineEndings;
 use crate::client::{Envelope, Event};
 use crate::command::Command;
+use crate::dial::Open;
 use crate::{Config, Connection, Misuse, Route};
-use message::Fed;
+use source::Fed;
 
-/// What is to be done next.
+/// What is to be done next for a task that ends with an outcome `O` and reads its messages from `R`.
+// The task itself is not named: what holds a step in a future would not be `Send` where the task borrows something.
 #[derive(Debug)]
-pub enum Step<'t, T: Task<E>, E> {
+pub enum Step<'t, O, R, E> {
     /// The task has come to its outcome.
-    Done(T::Outcome),
+    Done(O),
     /// The session is over, or the task was refused.
     Failed(Error<E>),
     /// A [`Turn`]; and this message, if any, is to be read from meanwhile.
-    Turn(Option<&'t mut Source<T::From, E>>),
+    Turn(Option<&'t mut Source<R, E>>),
 }
 
 /// One session with a server, without its stream.
 pub struct Session<E> {
     link: Link<Connection, E>,
     ready: bool,
-    /// A task has begun, and not come to its outcome.
-    busy: bool,
     endings: LineEndings,
     /// Transactions that came to an end.
     messages: u64,
     /// When a task last came to its outcome.
     heard: Instant,
+    watcher: Option<Box<dyn FnMut(Progress) + Send + Sync>>,
 }
 
 impl<E> Session<E> {
@@ -62,9 +68,27 @@ impl<E> Session<E> {
     ///
     /// [`Misuse`] where the configuration cannot be said or meant.
     pub fn new(config: &Config, route: Route) -> Result<Self, Misuse> {
-        let link = Link::new(Connection::new(config.clone(), route)?);
-        let endings = config.get_line_endings();
-        Ok(Self { link, ready: false, busy: false, endings, messages: 0, heard: Instant::EPOCH })
+        Ok(Self::of(Connection::new(config.clone(), route)?, config.get_line_endings()))
+    }
+
+    /// A session over a stream that a dialer wanted opened.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn open(open: Open) -> Result<Self, Misuse> {
+        let endings = open.config.get_line_endings();
+        Ok(Self::of(open.connection()?, endings))
+    }
+
+    fn of(connection: Connection, endings: LineEndings) -> Self {
+        let link = Link::new(connection);
+        Self { link, ready: false, endings, messages: 0, heard: Instant::EPOCH, watcher: None }
+    }
+
+    /// Tells `watcher` how far a message is, whenever the connection has taken some of it.
+    pub fn watch(&mut self, watcher: impl FnMut(Progress) + Send + Sync + 'static) {
+        self.watcher = Some(Box::new(watcher));
     }
 
     /// What the session has agreed on.
@@ -82,13 +106,8 @@ impl<E> Session<E> {
     /// # Errors
     ///
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub fn send<R>(
-        &mut self,
-        now: Instant,
-        envelope: Envelope,
-        message: impl Into<Message<R>>,
-    ) -> Result<Sending<R, E>, Error<E>> {
-        Ok(Sending(self.send_all(now, core::iter::once((envelope, message.into())))?))
+    pub fn send<R>(&mut self, now: Instant, envelope: Envelope, message: R) -> Result<Sending<R, E>, Error<E>> {
+        Ok(Sending(self.send_all(now, core::iter::once((envelope, message)))?))
     }
 
     /// Sends messages; each is taken from the iterator shortly before its turn.
@@ -96,10 +115,9 @@ impl<E> Session<E> {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub fn send_all<I, M, R>(&mut self, now: Instant, messages: I) -> Result<Outbox<I::IntoIter, R, E>, Error<E>>
+    pub fn send_all<I, R>(&mut self, now: Instant, messages: I) -> Result<Outbox<I::IntoIter, R, E>, Error<E>>
     where
-        I: IntoIterator<Item = (Envelope, M)>,
-        M: Into<Message<R>>,
+        I: IntoIterator<Item = (Envelope, R)>,
     {
         self.check(now)?;
         Ok(Outbox::new(messages.into_iter(), self.endings))
@@ -136,8 +154,11 @@ impl<E> Session<E> {
     }
 
     /// Goes on until the task has an outcome, or needs the stream.
-    pub fn step<'t, T: Task<E>>(&mut self, now: Instant, task: &'t mut T) -> Step<'t, T, E> {
-        self.busy = true;
+    pub fn step<'t, O, R>(
+        &mut self,
+        now: Instant,
+        task: &'t mut impl Task<E, Outcome = O, From = R>,
+    ) -> Step<'t, O, R, E> {
         let outcome = loop {
             if let Some(outcome) = task.ask(self.link.end_mut()) {
                 break outcome;
@@ -163,13 +184,15 @@ impl<E> Session<E> {
             let connection = self.link.end_mut();
             let fed =
                 task.sources().iter_mut().enumerate().find_map(|(at, one)| Some((at, one.feed(now, connection)?)));
-            match fed {
+            if let (Some((_, (_, Some(progress)))), Some(watcher)) = (&fed, &mut self.watcher) {
+                watcher(*progress);
+            }
+            match fed.map(|(at, (fed, _))| (at, fed)) {
                 Some((_, Fed::Whole)) => {}
                 Some((at, Fed::Hungry)) => return Step::Turn(task.sources().get_mut(at)),
                 Some((_, Fed::Enough)) | None => return Step::Turn(None),
             }
         };
-        self.busy = false;
         self.heard = now;
         Step::Done(outcome)
     }
@@ -193,25 +216,29 @@ impl<E> Session<E> {
         self.link.did(did);
     }
 
-    /// Refuses a task that could hear what an earlier one left behind.
+    /// How the session has failed, as soon as that is known: there may be a last word to say yet.
+    fn failure(&mut self) -> Option<(crate::Error, Option<E>)> {
+        let error = self.link.failure().cloned()?;
+        Some((error, self.link.take_failure()))
+    }
+
+    /// Refuses a task that would be held up by what an earlier one left behind.
     fn check(&mut self, now: Instant) -> Result<(), Error<E>> {
         // An event of now belongs to a task that was left: nobody asks for it any more.
-        drop(self.link.poll(now));
-        match self.link.failure() {
-            Some(error) => {
-                let error = error.clone();
-                Err(Error::Session { error, source: self.link.take_failure() })
-            }
-            None if self.busy => Err(Error::Unfinished),
-            // Replies to what the last message said in vain may still be due; what is said next goes behind them.
-            None => Ok(()),
+        while let Polled::Event(event) = self.link.poll(now) {
+            self.ready |= matches!(event, Event::Ready);
         }
+        if let Some((error, source)) = self.failure() {
+            return Err(Error::Session { error, source });
+        }
+        // Replies to what was said before may still be due; what is said next goes behind them.
+        if self.link.end_mut().withdraw() { Ok(()) } else { Err(Error::Unfinished) }
     }
 }
 
 impl<E> fmt::Debug for Session<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let phase = self.link.end().phase();
-        f.debug_struct("Session").field("phase", &phase).field("busy", &self.busy).finish_non_exhaustive()
+        f.debug_struct("Session").field("phase", &phase).finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::iter::Fuse;
 
 use super::Error;
-use super::message::{Message, Source};
+use super::source::Source;
 use crate::body::LineEndings;
 use crate::client::{CommandId, Envelope, Event, Report, TransactionId};
 use crate::reply::Reply;
@@ -141,11 +141,7 @@ impl<I: Iterator, R, E> Outbox<I, R, E> {
     }
 }
 
-impl<I, M, R, E> Task<E> for Outbox<I, R, E>
-where
-    I: Iterator<Item = (Envelope, M)>,
-    M: Into<Message<R>>,
-{
+impl<I: Iterator<Item = (Envelope, R)>, R, E> Task<E> for Outbox<I, R, E> {
     type Outcome = Option<Result<Report, Error<E>>>;
     type From = R;
 
@@ -155,7 +151,7 @@ where
             let Some((envelope, message)) = self.messages.next() else { break };
             let total = envelope.octets();
             let queued = connection.send(envelope, self.endings);
-            self.sources.extend(queued.as_ref().ok().map(|id| Source::new(*id, total, message.into())));
+            self.sources.extend(queued.as_ref().ok().map(|id| Source::new(*id, total, message)));
             self.due.push_back(Due { queued, failed: None });
         }
         match self.due.front() {
@@ -170,6 +166,9 @@ where
 
     fn hear(&mut self, event: Event) -> Option<Self::Outcome> {
         let Event::Sent(report) = event else { return None };
+        if self.due.front()?.queued != Ok(report.transaction) {
+            return None; // of a task that was left
+        }
         self.drop_whole();
         self.sources.retain(|source| source.id != report.transaction);
         let due = self.due.pop_front();
@@ -183,7 +182,7 @@ where
 
 /// One message, until it is known what became of it.
 #[derive(Debug)]
-pub struct Sending<R, E>(pub(super) Outbox<core::iter::Once<(Envelope, Message<R>)>, R, E>);
+pub struct Sending<R, E>(pub(super) Outbox<core::iter::Once<(Envelope, R)>, R, E>);
 
 impl<R, E> Task<E> for Sending<R, E> {
     type Outcome = Result<Report, Error<E>>;

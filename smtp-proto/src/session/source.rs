@@ -1,9 +1,8 @@
-//! A message as an adapter meets it: where its octets are read from, and who is told how far it is.
+//! A message on its way: where its octets are read from, and how far it is.
 //!
 //! The rules of this file: nothing is read here, because every runtime reads in its own way; what was read waits here until
 //! the connection takes it.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
@@ -21,54 +20,19 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Progress {
+    /// Which message: they are counted from 1 on each connection.
+    pub transaction: TransactionId,
     /// Octets that the connection has taken.
     pub taken: u64,
     /// Octets in all, where the [envelope](crate::client::Envelope::size) says so.
     pub total: Option<u64>,
 }
 
-type Watcher = Box<dyn FnMut(Progress) + Send>;
-
-/// A message to be read from `R`. Any reader is one by itself.
-///
-/// ```
-/// use smtp_proto::session::Message;
-///
-/// let plain: Message<&[u8]> = (&b"Subject: hello\r\n\r\nHello.\r\n"[..]).into();
-/// let watched = plain.watched(|progress| println!("{} octets", progress.taken));
-/// # drop(watched);
-/// ```
-pub struct Message<R> {
-    pub(super) from: R,
-    pub(super) watcher: Option<Watcher>,
-}
-
-impl<R> From<R> for Message<R> {
-    fn from(from: R) -> Self {
-        Self { from, watcher: None }
-    }
-}
-
-impl<R> Message<R> {
-    /// Tells `watcher` how far the message is, whenever the connection has taken some of it.
-    #[must_use]
-    pub fn watched(mut self, watcher: impl FnMut(Progress) + Send + 'static) -> Self {
-        self.watcher = Some(Box::new(watcher));
-        self
-    }
-}
-
-impl<R> fmt::Debug for Message<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Message(..)")
-    }
-}
-
 /// A message on its way: what was read of it, and not taken.
 pub struct Source<R, E> {
     pub(super) id: TransactionId,
     total: Option<u64>,
-    message: Message<R>,
+    from: R,
     chunk: Vec<u8>,
     unread: Range<usize>,
     taken: u64,
@@ -91,11 +55,11 @@ pub(super) enum Fed {
 }
 
 impl<R, E> Source<R, E> {
-    pub(super) fn new(id: TransactionId, total: Option<u64>, message: Message<R>) -> Self {
+    pub(super) fn new(id: TransactionId, total: Option<u64>, from: R) -> Self {
         Self {
             id,
             total,
-            message,
+            from,
             chunk: Vec::new(),
             unread: 0..0,
             taken: 0,
@@ -109,7 +73,7 @@ impl<R, E> Source<R, E> {
     /// Where the next octets are to be read from, and into; tell it with [`fetched`](Self::fetched).
     pub fn fetch(&mut self) -> (&mut R, &mut [u8]) {
         self.chunk.resize(CHUNK, 0);
-        (&mut self.message.from, &mut self.chunk)
+        (&mut self.from, &mut self.chunk)
     }
 
     /// `true` until something was read of it: with its first octets at hand a small message leaves in one piece with its
@@ -136,7 +100,7 @@ impl<R, E> Source<R, E> {
     }
 
     /// Hands over what was read, if it is this message's turn.
-    pub(super) fn feed(&mut self, now: Instant, connection: &mut Connection) -> Option<Fed> {
+    pub(super) fn feed(&mut self, now: Instant, connection: &mut Connection) -> Option<(Fed, Option<Progress>)> {
         if self.over {
             return None;
         }
@@ -144,6 +108,7 @@ impl<R, E> Source<R, E> {
         if body.transaction() != Some(self.id) {
             return None;
         }
+        let mut grown = false;
         let mut octets = self.chunk.get(self.unread.clone()).unwrap_or_default();
         match body.write(&mut octets) {
             _ if self.failed.is_some() => {}
@@ -151,12 +116,10 @@ impl<R, E> Source<R, E> {
             Ok(n) => {
                 self.unread.start += n;
                 self.taken += n as u64;
-                if let (1.., Some(watcher)) = (n, &mut self.message.watcher) {
-                    watcher(Progress { taken: self.taken, total: self.total });
-                }
+                grown = n > 0;
             }
         }
-        Some(if self.failed.is_some() {
+        let fed = if self.failed.is_some() {
             body.abandon();
             self.over = true;
             Fed::Whole
@@ -168,7 +131,9 @@ impl<R, E> Source<R, E> {
             Fed::Whole
         } else {
             Fed::Hungry
-        })
+        };
+        let progress = Progress { transaction: self.id, taken: self.taken, total: self.total };
+        Some((fed, grown.then_some(progress)))
     }
 }
 
