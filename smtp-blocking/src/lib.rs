@@ -20,7 +20,10 @@ mod dial;
 mod drive;
 #[cfg(feature = "pool")]
 pub mod pool;
+pub mod serve;
 mod stream;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod transport;
 
 use std::io::{self, Read};

@@ -22,6 +22,8 @@ mod drive;
 pub mod pool;
 pub mod serve;
 mod stream;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
 use std::io;
 

@@ -10,6 +10,8 @@
 mod accepted;
 mod buffer;
 mod config;
+#[cfg(feature = "test-util")]
+mod faults;
 mod route;
 mod stack;
 mod turn;
@@ -24,6 +26,10 @@ use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 pub use accepted::{Accepted, AcceptedError};
 pub use config::{Config, Local, Security};
 use config::{Opening, TokenSource};
+#[cfg(feature = "test-util")]
+pub use faults::Faults;
+#[cfg(feature = "test-util")]
+use faults::Faulty;
 pub use route::Route;
 
 pub(crate) use stack::{Broken, Stack};
