@@ -15,6 +15,7 @@ mod error;
 pub mod extension;
 pub mod limits;
 mod misuse;
+pub mod parameter;
 pub mod phase;
 pub mod reply;
 pub mod sasl;
@@ -22,6 +23,8 @@ pub mod sasl;
 mod serial;
 pub mod server;
 pub mod session;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod text;
 pub mod tls;
 mod trace;
