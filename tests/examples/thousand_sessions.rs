@@ -10,7 +10,7 @@ use smtp_proto::server::{self, Event};
 use smtp_proto::{Accepted, Config, Limits, Security, tls};
 use smtp_tokio::serve::{Served, serve};
 use tests::tls::Pki;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Barrier, oneshot};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -65,7 +65,7 @@ pub(crate) fn run(sessions: usize, secured: bool) -> Result<Seen, Box<dyn Error>
         let desk = desk.clone();
         std::thread::spawn(move || {
             one_thread().block_on(async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let listener = listen(sessions).expect("a port");
                 tell.send(listener.local_addr().expect("an address").port()).expect("a client");
                 serve(listener, sessions, async { drop(stopped.await) }, move |stream, _, stopping| {
                     let config = server::Config::new("localhost").expect("a name");
@@ -131,6 +131,13 @@ async fn attend(mut served: Served, desk: Arc<Mutex<Desk>>) {
         }
     }
     count(|open| *open -= 1);
+}
+
+/// With room for all to wait in: of a crowd that finds none, some would wait for a greeting until their limit has passed.
+fn listen(sessions: usize) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    socket.listen(u32::try_from(sessions).unwrap_or(u32::MAX).max(1024))
 }
 
 fn one_thread() -> tokio::runtime::Runtime {
