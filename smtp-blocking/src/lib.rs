@@ -175,7 +175,8 @@ impl<S: Transport> Smtp<S> {
         Ok(self.run(&mut task)??)
     }
 
-    /// Says QUIT, and closes.
+    /// Says QUIT, and closes (RFC 5321 section 4.1.1.10). A message that the server has accepted stays accepted, whatever becomes of
+    /// this.
     ///
     /// # Errors
     ///
@@ -185,7 +186,7 @@ impl<S: Transport> Smtp<S> {
         self.run(&mut task)
     }
 
-    /// Asks whether the server still listens (NOOP).
+    /// Asks whether the server still listens (NOOP, RFC 5321 section 4.1.1.9).
     ///
     /// # Errors
     ///

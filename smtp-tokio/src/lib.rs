@@ -163,7 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         Ok(self.run(&mut task).await??)
     }
 
-    /// Says QUIT, and closes.
+    /// Says QUIT, and closes (RFC 5321 section 4.1.1.10). A message that the server has accepted stays accepted, whatever becomes of
+    /// this.
     ///
     /// # Errors
     ///
@@ -173,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         self.run(&mut task).await
     }
 
-    /// Asks whether the server still listens (NOOP).
+    /// Asks whether the server still listens (NOOP, RFC 5321 section 4.1.1.9).
     ///
     /// # Errors
     ///
