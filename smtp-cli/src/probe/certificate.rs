@@ -38,11 +38,17 @@ pub(super) fn read(der: &[u8]) -> Option<Certificate> {
 fn read_at(der: &[u8], now: i64) -> Option<Certificate> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let alternative = certificate.subject_alternative_name().ok().flatten();
-    let names = alternative.map(|extension| &extension.value.general_names);
+    let given = alternative.map(|extension| &extension.value.general_names);
+    let mut names: Vec<String> = Vec::new();
+    for name in given.into_iter().flatten().filter_map(general) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     let validity = certificate.validity();
     Some(Certificate {
         subject: name(certificate.subject()),
-        names: names.into_iter().flatten().filter_map(general).collect(),
+        names,
         issuer: name(certificate.issuer()),
         not_before: day(&validity.not_before),
         not_after: day(&validity.not_after),

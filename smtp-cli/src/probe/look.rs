@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use smtp_proto::client::Transcript;
 use smtp_proto::dial::Mode;
-use smtp_proto::tls::{self, Connector, Facts, Rustls};
+use smtp_proto::tls::{self, CertificateError, Connector, Facts, Rustls};
 use smtp_proto::{Cause, Config, Limits, Misuse, Security, phase};
 
 use super::heard::{Heard, Spent};
 use super::reach::{self, Handle, Stop};
 use crate::args::RuntimeArg;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::runtime::{Error, Session};
 
 /// Whom to look at, and by which way.
@@ -94,7 +94,12 @@ pub(super) fn look(aim: &Aim, port: u16, mode: Mode, own: &Arc<Handle>, other: &
     let mut talk = aim.converse(config.clone(), own, Some(other), until);
     let mut distrust = None;
     if let Some(Cause::Tls(error)) = talk.server_cause() {
-        if let (Mode::Implicit, tls::Error::Certificate(_) | tls::Error::Failed(_)) = (mode, error) {
+        let proven = match error {
+            // What begins a reply may be one: the other look will hear a whole greeting.
+            tls::Error::NotTls(first) => !matches!(first, b'2'..=b'5'),
+            _ => true,
+        };
+        if mode == Mode::Implicit && proven {
             other.stop(Stop::Settled);
         }
         if let tls::Error::Certificate(why) = error {
@@ -108,7 +113,8 @@ pub(super) fn look(aim: &Aim, port: u16, mode: Mode, own: &Arc<Handle>, other: &
             }
         }
     }
-    let settled = talk.failure.is_some() && own.stopped() == Some(Stop::Settled);
+    let found = talk.server_cause().is_some_and(|cause| !is_end(cause));
+    let settled = talk.failure.is_some() && !found && own.stopped() == Some(Stop::Settled);
     own.let_go();
     Look { mode, talk, distrust, settled }
 }
@@ -223,16 +229,37 @@ impl Aim {
         if let Error::Session { error, .. } = &error {
             talk.heard.spent(error.phase.name(), ended);
             talk.error = Some(error.clone());
-            if error.cause == Cause::StartTlsUnavailable(None) {
-                let failure = Failure::session(error, None);
-                return Err(Failure { text: "only clear text: STARTTLS is not offered".into(), ..failure });
-            }
-            if own.stopped() == Some(Stop::Late) {
+            // What it has found by itself before it was ended counts.
+            if is_end(&error.cause) && own.stopped() == Some(Stop::Late) {
                 return Err(Failure::late(error.phase));
             }
         }
-        Err(error.into())
+        Err(fitted(error.into(), talk.error.as_ref()))
     }
+}
+
+/// The failure as it is told here, where every guess is made already.
+fn fitted(failure: Failure, error: Option<&smtp_proto::Error>) -> Failure {
+    let certificate = "--ca adds an authority to trust";
+    match error.map(|error| &error.cause) {
+        Some(Cause::StartTlsUnavailable(None)) => {
+            Failure { text: "only clear text: STARTTLS is not offered".into(), ..failure }
+        }
+        Some(Cause::Tls(tls::Error::Certificate(CertificateError::WrongName { .. }))) => {
+            Failure { advice: Some("call the host by a name that the certificate is for"), ..failure }
+        }
+        Some(Cause::Tls(tls::Error::Certificate(_))) => Failure { advice: Some(certificate), ..failure },
+        Some(Cause::Tls(tls::Error::NotTls(_)) | Cause::Malformed(_)) => {
+            Failure { kind: Kind::Protocol, advice: Some("is this a port of a mail server?"), ..failure }
+        }
+        Some(Cause::TimedOut { .. }) => Failure { advice: Some("try again with a longer --budget"), ..failure },
+        _ => failure,
+    }
+}
+
+/// Does it look like this where a session was ended from outside?
+fn is_end(cause: &Cause) -> bool {
+    matches!(cause, Cause::Closed { .. } | Cause::TimedOut { .. })
 }
 
 /// How long a goodbye may take.

@@ -135,6 +135,14 @@ impl Report {
     /// Decides what is to be told as the failure, where there is one.
     pub(super) fn judge(&mut self) {
         let refused = self.authentication.as_ref().and_then(|login| login.failure.clone().map(|why| (login.port, why)));
+        let words = || self.ports.iter().map(|port| Some((port.number, port.look.talk.unreached?)));
+        let nobody: Option<Vec<_>> = words().collect();
+        if let (Some(all @ [_, _, ..]), Some(port)) = (nobody.as_deref(), self.ports.first()) {
+            let all: Vec<_> = all.iter().map(|(number, word)| format!("{number} {word}")).collect();
+            let text = format!("no port takes a connection: {}", all.join(", "));
+            self.failure = port.look.talk.failure.clone().map(|failure| Failure { text, ..failure });
+            return;
+        }
         let told = match (self.choice(), refused) {
             (Some(_), refused) => refused,
             (None, _) => {
@@ -268,6 +276,7 @@ pub(super) mod tests {
         let mut report = report(vec![dead(465), dead(587)]);
         report.judge();
         assert_eq!((report.exit(), report.ports[0].speaks(), report.ports[0].mode()), (status::CONNECT, None, None));
+        assert_eq!(report.failure.unwrap().text, "no port takes a connection: 465 refused, 587 refused");
     }
 
     #[test]

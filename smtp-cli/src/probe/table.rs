@@ -17,6 +17,8 @@ use crate::output::human::has_colours;
 const WIDTH: usize = 96;
 /// Columns before what a label says.
 const LABEL: usize = 15;
+/// A space at which no line is broken; it is shown as a common one.
+const UNBROKEN: &str = "\u{a0}";
 /// Names of a certificate that are shown.
 const NAMES: usize = 12;
 
@@ -259,7 +261,10 @@ fn offered(offer: &Offer) -> String {
 }
 
 fn times(times: &[Spent]) -> String {
-    let one = |spent: &Spent| format!("{} {}", spent.phase, span(Duration::from_secs_f64(spent.seconds)));
+    let one = |spent: &Spent| {
+        let span = span(Duration::from_secs_f64(spent.seconds));
+        format!("{} {span}", spent.phase).replace(' ', UNBROKEN)
+    };
     times.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
@@ -287,7 +292,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
             _ => lines.push(word.to_owned()),
         }
     }
-    lines
+    lines.iter().map(|line| line.replace(UNBROKEN, " ")).collect()
 }
 
 fn cut(line: &str, width: usize) -> String {
