@@ -16,6 +16,7 @@ mod reach;
 mod report;
 mod table;
 
+use std::net::IpAddr;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,19 +86,22 @@ fn go(args: &ProbeArgs, began: Instant, report: &mut Report) -> Result<(), Failu
     report.route = config.proxies().map(ToString::to_string).collect();
     let until = began + args.budget.mul_f64(if credentials.is_some() { 0.6 } else { 0.9 });
     let (nearest, _) = config.dial();
-    let addresses = reach::look_up(&nearest, until).map_err(|failure| failure.towards(config.proxies().next()))?;
+    let mut look_up = |name: &str, is_server: bool| {
+        let began = Instant::now();
+        let found = reach::look_up(name, until)?;
+        if is_server {
+            report.addresses.clone_from(&found);
+            report.looked_up = name.parse::<IpAddr>().is_err().then(|| began.elapsed());
+        }
+        Ok(found)
+    };
+    let direct = config.proxies().next().is_none();
+    let addresses = look_up(&nearest, direct).map_err(|failure: Failure| failure.towards(config.proxies().next()))?;
     let mut resolved = Vec::new();
     for (name, _) in config.names_to_resolve().map_err(misuse)? {
-        let found = reach::look_up(&name, until)?;
-        if name == host {
-            report.addresses.clone_from(&found);
-        }
+        let found = look_up(&name, name == host)?;
         resolved.extend(found.into_iter().map(|address| (name.clone(), address)));
     }
-    if report.route.is_empty() {
-        report.addresses.clone_from(&addresses);
-    }
-    report.looked_up = (!report.addresses.is_empty()).then(|| began.elapsed());
     let ambiguous = config.proxies().any(|proxy| proxy.proxy().host.to_string() == host);
     let any = trusted.danger_accept_invalid_certs().connector();
     let unverified = Unverified { server: host.into(), others: verified, any };

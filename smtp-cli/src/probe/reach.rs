@@ -69,6 +69,7 @@ pub(super) fn connect(
             Err(error) => {
                 word = match error.kind() {
                     ErrorKind::ConnectionRefused => "refused",
+                    ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => "reset",
                     ErrorKind::TimedOut | ErrorKind::WouldBlock => "timed out",
                     ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "no route",
                     _ => "no",
