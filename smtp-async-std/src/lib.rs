@@ -16,9 +16,9 @@
 //! ```
 //!
 //! async-std is discontinued; its authors point to smol. So the crate's loop knows neither: the stream is whatever implements
-//! [`AsyncRead`] and [`AsyncWrite`], the [`Timer`] is passed in. async-std is named in [`connect`] and [`dial`], behind a
-//! feature of its name that is on by default. With smol (`examples/smol.rs` is a whole program) switch that feature off, and
-//! bring stream and timer:
+//! [`AsyncRead`] and [`AsyncWrite`], the [`Timer`] is passed in. async-std is named in one file (`connect`, `race`, `AsyncStd`),
+//! behind a feature of its name that is on by default. With smol (`examples/smol.rs` is a whole program) switch that feature
+//! off, and bring stream and timer:
 //!
 //! ```no_run
 //! use smtp_async_std::{Smtp, proto::{Config, Route}};
@@ -150,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
     /// [`Error::Session`], [`Error::Misuse`], [`Error::Unfinished`]. A reply of 4yz or 5yz is no error.
     pub async fn command(&mut self, command: Command) -> Result<Reply, Error> {
         let mut task = self.session.command(self.clock.now(), command)?;
-        self.run(&mut task).await
+        Ok(self.run(&mut task).await??)
     }
 
     /// Says QUIT, and closes.

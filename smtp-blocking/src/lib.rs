@@ -20,7 +20,10 @@ mod dial;
 mod drive;
 #[cfg(feature = "pool")]
 pub mod pool;
+pub mod serve;
 mod stream;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod transport;
 
 use std::io::{self, Read};
@@ -143,7 +146,7 @@ impl<S: Transport> Smtp<S> {
     /// [`Error::Session`], [`Error::Misuse`], [`Error::Unfinished`]. A reply of 4yz or 5yz is no error.
     pub fn command(&mut self, command: Command) -> Result<Reply, Error> {
         let mut task = self.session.command(self.clock.now(), command)?;
-        self.run(&mut task)
+        Ok(self.run(&mut task)??)
     }
 
     /// Says QUIT, and closes.

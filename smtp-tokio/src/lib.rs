@@ -22,6 +22,8 @@ mod drive;
 pub mod pool;
 pub mod serve;
 mod stream;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
 use std::io;
 
@@ -131,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
     /// [`Error::Session`], [`Error::Misuse`], [`Error::Unfinished`]. A reply of 4yz or 5yz is no error.
     pub async fn command(&mut self, command: Command) -> Result<Reply, Error> {
         let mut task = self.session.command(self.clock.now(), command)?;
-        self.run(&mut task).await
+        Ok(self.run(&mut task).await??)
     }
 
     /// Says QUIT, and closes.

@@ -5,7 +5,10 @@
 pub mod dialogue;
 pub mod fuzz;
 pub mod fuzz_dial;
+pub mod fuzz_replay;
+pub mod fuzz_server;
 pub mod laws;
+pub mod many;
 pub mod network;
 pub mod script;
 pub mod tls;

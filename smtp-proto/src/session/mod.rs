@@ -165,8 +165,7 @@ impl<E> Session<E> {
             }
             match self.link.poll(now) {
                 Polled::Event(event) => {
-                    self.ready |= matches!(event, Event::Ready);
-                    self.messages += u64::from(matches!(event, Event::Sent(_)));
+                    self.note(&event);
                     if let Some(outcome) = task.hear(event) {
                         break outcome;
                     }
@@ -216,6 +215,11 @@ impl<E> Session<E> {
         self.link.did(did);
     }
 
+    fn note(&mut self, event: &Event) {
+        self.ready |= matches!(event, Event::Ready);
+        self.messages += u64::from(matches!(event, Event::Sent(_)));
+    }
+
     /// How the session has failed, as soon as that is known: there may be a last word to say yet.
     fn failure(&mut self) -> Option<(crate::Error, Option<E>)> {
         let error = self.link.failure().cloned()?;
@@ -226,7 +230,7 @@ impl<E> Session<E> {
     fn check(&mut self, now: Instant) -> Result<(), Error<E>> {
         // An event of now belongs to a task that was left: nobody asks for it any more.
         while let Polled::Event(event) = self.link.poll(now) {
-            self.ready |= matches!(event, Event::Ready);
+            self.note(&event);
         }
         if let Some((error, source)) = self.failure() {
             return Err(Error::Session { error, source });

@@ -63,21 +63,22 @@ impl<E> Task<E> for Ready {
     }
 }
 
-/// A command of the caller's own, until its reply.
+/// A command of the caller's own, until its reply, or until it is known that the server does not offer what it needs.
 #[derive(Debug)]
 pub struct Commanded(pub(super) CommandId);
 
 impl<E> Task<E> for Commanded {
-    type Outcome = Reply;
+    type Outcome = Result<Reply, Misuse>;
     type From = Nothing;
 
-    fn ask(&mut self, _: &mut Connection) -> Option<Reply> {
+    fn ask(&mut self, _: &mut Connection) -> Option<Self::Outcome> {
         None
     }
 
-    fn hear(&mut self, event: Event) -> Option<Reply> {
+    fn hear(&mut self, event: Event) -> Option<Self::Outcome> {
         match event {
-            Event::Replied { command, reply } if command == self.0 => Some(reply),
+            Event::Replied { command, reply } if command == self.0 => Some(Ok(reply)),
+            Event::NotSaid { command, misuse } if command == self.0 => Some(Err(misuse)),
             _ => None,
         }
     }
