@@ -105,7 +105,9 @@ fn blocking(path: PathBuf, config: &Config) -> Result<Report> {
     Ok(report)
 }
 
-const ADAPTERS: [(&str, fn(PathBuf, &Config) -> Result<Report>); 2] = [("tokio", with_tokio), ("blocking", blocking)];
+type Run = fn(PathBuf, &Config) -> Result<Report>;
+
+const ADAPTERS: [(&str, Run); 2] = [("tokio", with_tokio), ("blocking", blocking)];
 
 #[test]
 fn each_recipient_has_its_own_reply() {
