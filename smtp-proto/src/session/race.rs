@@ -198,6 +198,9 @@ impl<S, E> Race<S, E> {
                 }
             };
             if !core::mem::replace(&mut runner.failed, true) {
+                if runner.session.connection().spoke_early() {
+                    self.dialer.spoke_early(runner.id);
+                }
                 if let Some(watcher) = &mut self.watcher {
                     watcher(runner.id, runner.session.connection());
                 }
