@@ -8,7 +8,7 @@ use proxy_proto::{Machine, Options, ProxyUrl};
 use smtp_proto::client::{self, Client, Envelope, StartTls};
 use smtp_proto::sasl::{Allowed, Credentials};
 use smtp_proto::server::{self, Server};
-use smtp_proto::{Accepted, Config, Connection, Instant, Route, Security};
+use smtp_proto::{Accepted, Config, Connection, Grouping, Instant, Route, Security};
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -285,6 +285,38 @@ fn an_idle_connection_holds_two_kibibytes_in_all() {
     drop(message);
     let used = idle(&mut connection);
     assert!(used <= 2048, "{used} octets");
+}
+
+#[test]
+fn a_large_message_over_a_slow_transport_takes_no_more_than_the_buffers() {
+    let config = Config::new("mx.example.org", 25).security(Security::None).grouping(Grouping::Groups);
+    let message = b"a line of text\r\n".repeat(512 * 1024);
+    let held = most_held(|| {
+        let mut connection = Connection::new(config.clone(), Route::direct()).unwrap();
+        connection.send(Envelope::new("a@example.org", ["b@example.net"]).unwrap(), Default::default()).unwrap();
+        for said in [&b"220 mx\r\n"[..], b"250-mx\r\n250 PIPELINING\r\n", b"250 ok\r\n250 ok\r\n354 go\r\n"] {
+            let wants = connection.wants(Instant::EPOCH);
+            wants.read[..said.len()].copy_from_slice(said);
+            let written = wants.write.len();
+            connection.sent(written);
+            connection.received(said.len());
+            while connection.poll(Instant::EPOCH).unwrap().is_some() {}
+            let written = connection.wants(Instant::EPOCH).write.len();
+            connection.sent(written);
+        }
+        let (mut left, mut turns) = (&message[..], 0);
+        while !left.is_empty() {
+            if let Some(mut body) = connection.body(Instant::EPOCH) {
+                body.write(&mut left).unwrap();
+            }
+            // It never takes all there is.
+            let written = connection.wants(Instant::EPOCH).write.len();
+            connection.sent(written.min(40_000));
+            turns += 1;
+        }
+        assert!(turns > 100, "{turns}");
+    });
+    assert!(held < 512 * 1024, "{held} octets of {}", message.len());
 }
 
 /// What an idle session under TLS is said to hold in all.

@@ -77,6 +77,59 @@ fn messages_arrive_over_tls_at_every_cut() {
     }
 }
 
+/// What the server must see: each CR, LF and CRLF as CRLF.
+fn canonical(message: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (at, octet) in message.iter().enumerate() {
+        match octet {
+            b'\n' if at > 0 && message[at - 1] == b'\r' => {}
+            b'\r' | b'\n' => lines.extend_from_slice(b"\r\n"),
+            octet => lines.push(*octet),
+        }
+    }
+    lines
+}
+
+/// The lengths of the TLS records among these octets (RFC 8446 section 5.1).
+fn records(mut octets: &[u8]) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    while let [23, 3, 3, high, low, rest @ ..] = octets {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        lengths.push(length);
+        octets = &rest[length..];
+    }
+    assert!(octets.is_empty(), "not a record: {:?}", &octets[..octets.len().min(5)]);
+    lengths
+}
+
+#[test]
+fn data_over_tls_arrives_in_full_records_whatever_has_to_be_changed() {
+    let pki = Pki::new();
+    let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
+    let plain = b"0123456789abcdef0123456789abcdef\r\n".repeat(20_000);
+    let mut rare = plain.clone();
+    for at in [0, 16_383, 16_384, 100_000, 100_001, 300_000, 399_998] {
+        rare[at] = b"\n.\r"[at % 3];
+    }
+    let dotted = [&b"a line of text\r\n".repeat(50)[..], b".and a dot\r\n"].concat().repeat(500);
+    let bare = b"one\ntwo\rthree\r\n.four\n\r\n".repeat(20_000);
+    for (message, odd) in [(plain, false), (rare, true), (dotted, true), (bare, true)] {
+        for piece in [1000, usize::MAX] {
+            let config = client_config(Security::Implicit).tls(pki.client.clone()).grouping(Grouping::Groups);
+            let mut wire = Wire::new(config, server_config(), Some(acceptor.clone()), true, piece);
+            ready(&mut wire);
+            let before = wire.from_client.len();
+            assert!(wire.send(&envelope(), &message).is_accepted());
+            assert!(wire.arrived[0].content == canonical(&message));
+            let records = records(&wire.from_client[before..]);
+            let octets: usize = records.iter().sum();
+            // The commands and the dot, and where something was changed what is left of each turn of 64 KiB.
+            let more = 4 + if odd { octets / (64 * 1024) } else { 0 };
+            assert!(records.len() <= octets / (16 * 1024) + more, "{records:?}");
+        }
+    }
+}
+
 #[test]
 fn the_events_are_the_same_with_and_without_pipelining() {
     let run = |grouping, refuse: &[&str]| {
