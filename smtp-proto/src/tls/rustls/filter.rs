@@ -4,7 +4,7 @@
 //! plaintext is handed over all at once, because rustls makes one record of each time.
 
 use std::format;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::string::{String, ToString};
 use std::time::Duration;
@@ -65,16 +65,16 @@ where
     }
 
     /// Hands over both pieces, without a seam between them.
-    fn write(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
+    fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Error> {
         let mut writer = self.connection.writer();
-        if first.is_empty() || second.is_empty() {
-            writer.write_all(first)?;
-            return writer.write_all(second);
-        }
-        let written = writer.write_vectored(&[IoSlice::new(first), IoSlice::new(second)])?;
+        let both = !first.is_empty() && !second.is_empty();
+        let written = if both { writer.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) } else { Ok(0) };
         // It takes less than all where its keys have to change.
-        writer.write_all(first.get(written..).unwrap_or_default())?;
-        writer.write_all(second.get(written.saturating_sub(first.len())..).unwrap_or_default())
+        let written = written.and_then(|written| {
+            writer.write_all(first.get(written..).unwrap_or_default())?;
+            writer.write_all(second.get(written.saturating_sub(first.len())..).unwrap_or_default())
+        });
+        written.map_err(|error| self.fail(Error::Failed(error.to_string())))
     }
 }
 
@@ -111,12 +111,12 @@ where
     }
 
     fn seal_two(&mut self, first: &[u8], second: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
-        let mut sealed = self.write(first, second);
+        self.write(first, second)?;
         // Even a broken session has its alert to send.
-        while sealed.is_ok() && self.connection.wants_write() {
-            sealed = self.connection.write_tls(output).map(drop);
+        while self.connection.wants_write() {
+            self.connection.write_tls(output).map_err(|error| self.fail(Error::Failed(error.to_string())))?;
         }
-        sealed.map_err(|error| self.fail(Error::Failed(error.to_string())))
+        Ok(())
     }
 
     fn close(&mut self) {
