@@ -51,7 +51,7 @@ impl Body<'_> {
                 return Err(Misuse::NotOffered { extension: "CHUNKING" });
             }
             if transaction.framing.is_full() {
-                self.client.say_chunk(self.now, false, self.output);
+                self.client.say_chunk(self.now, false, self.output, self.seal.as_mut());
                 continue;
             }
             let sealed = self.seal.as_ref().map_or(0, Seal::sealed);
