@@ -32,7 +32,17 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `ring`, `aws-lc-rs` | the provider of TLS | `ring` |
+//! | `async-std` | `connect`, `race` and `AsyncStd`; without it the crate names no runtime | yes |
+//! | `serde` | [reports](proto::client::Report) and verdicts are written by serde | no |
+//! | `tracing` | a span for each connection, events for phases, outcomes and lines of the dialogue; never a secret | no |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "async-std")]
@@ -48,7 +58,7 @@ use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
 use smtp_proto::dial::Verdict;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{Fitness, Progress, Reuse, Session};
+use smtp_proto::session::{Fitness, Once, Progress, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 
 #[cfg(feature = "async-std")]
@@ -117,7 +127,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
     pub async fn send(&mut self, envelope: &Envelope, message: impl AsyncRead + Unpin) -> Result<Report, Error> {
-        let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
+        let mut task = self.session.send(self.clock.now(), envelope.clone(), Once::new(message))?;
+        self.run(&mut task).await?
+    }
+
+    /// The same, with a message that can be opened again: it goes in as many transactions as the server asks for, by its
+    /// limits (RFC 9422) or by 452 "too many recipients", and what is told is one report.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub async fn send_from<R: AsyncRead + Unpin>(
+        &mut self,
+        envelope: &Envelope,
+        open: impl FnMut() -> io::Result<R>,
+    ) -> Result<Report, Error> {
+        let mut task = self.session.send(self.clock.now(), envelope.clone(), open)?;
         self.run(&mut task).await?
     }
 
@@ -134,6 +159,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Timer> Smtp<S, T> {
     pub async fn send_all<R: AsyncRead + Unpin>(
         &mut self,
         messages: impl IntoIterator<Item = (Envelope, R)>,
+        mut told: impl FnMut(Result<Report, Error>),
+    ) -> Result<(), Error> {
+        let once = messages.into_iter().map(|(envelope, message)| (envelope, Once::new(message)));
+        let mut task = self.session.send_all(self.clock.now(), once)?;
+        while let Some(sent) = self.run(&mut task).await? {
+            told(sent);
+        }
+        Ok(())
+    }
+
+    /// The same, with messages that can be opened again, as in [`send_from`](Self::send_from).
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_all`](Self::send_all).
+    pub async fn send_all_from<R: AsyncRead + Unpin, F: FnMut() -> io::Result<R>>(
+        &mut self,
+        messages: impl IntoIterator<Item = (Envelope, F)>,
         mut told: impl FnMut(Result<Report, Error>),
     ) -> Result<(), Error> {
         let mut task = self.session.send_all(self.clock.now(), messages)?;

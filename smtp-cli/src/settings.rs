@@ -5,20 +5,22 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proxy_proto::ProxyUrl;
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Notify, Ret, Transcript};
+use smtp_proto::command::ForwardPath;
 use smtp_proto::dial::Mode;
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::tls::{Connector, Roots, Settings as Tls, Version};
-use smtp_proto::{Config, Limits, Secret, Security};
+use smtp_proto::{Config, Connection, Limits, Misuse, Secret, Security};
 
 use crate::args::{DsnArg, LineEndingsArg, RetArg, SecurityArg, SendArgs};
 use crate::failure::Failure;
 use crate::message::Message;
+use crate::output::{Sent, Session};
 use crate::proxy;
 use crate::url::ServerUrl;
 
@@ -56,15 +58,16 @@ impl Mail {
         self.messages.len() * self.rounds as usize
     }
 
-    /// Each message with its envelope, in order.
-    pub(crate) fn each(&self) -> impl Iterator<Item = (Envelope, &Message)> {
-        (0..self.rounds).flat_map(|_| &self.messages).map(|message| {
-            let envelope = self.envelope.clone();
-            match message.octets() {
-                Some(octets) => (envelope.size(octets), message),
-                None => (envelope, message),
-            }
-        })
+    /// A message that did not go out, and why.
+    pub(crate) fn not_sent(&self, failure: Option<Failure>) -> Sent {
+        let envelope = &self.envelope;
+        Sent::not_sent(envelope.reverse_path().as_str(), envelope.recipients().map(ForwardPath::as_str), failure)
+    }
+
+    /// Each message with its envelope, in order, from this one on.
+    pub(crate) fn from(&self, first: usize) -> impl Iterator<Item = (Envelope, &Message)> {
+        let each = (0..self.rounds).flat_map(|_| &self.messages).skip(first);
+        each.map(|message| (message.declare(self.envelope.clone()), message))
     }
 }
 
@@ -102,6 +105,17 @@ pub(crate) fn server(args: &SendArgs, own: Option<&Own>) -> Result<ServerUrl, Fa
 }
 
 impl Plan {
+    /// What can be seen of a session.
+    pub(crate) fn look(&self, connection: &Connection) -> Session {
+        Session::of(connection, &self.allowed, self.credentials.as_ref())
+    }
+
+    /// The same, for somebody who outlives the plan.
+    pub(crate) fn looker(&self) -> impl Fn(&Connection) -> Session + Send + use<> {
+        let (allowed, credentials) = (self.allowed.clone(), self.credentials.clone());
+        move |connection| Session::of(connection, &allowed, credentials.as_ref())
+    }
+
     /// Puts the options together.
     pub(crate) fn new(
         args: &SendArgs,
@@ -147,7 +161,7 @@ impl Plan {
         if let Some(helo) = &args.helo {
             config = config.helo(helo);
         }
-        config = proxy::through(config, args, own.is_some())?;
+        config = proxy::through(config, &args.proxy, own.is_some())?;
         if url.security != Security::None || config.proxies().any(ProxyUrl::needs_tls) {
             config = config.tls(tls(args, &url, own)?);
         }
@@ -273,20 +287,28 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::input(format_args!("{}: {error}", path.display())))
 }
 
-fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Connector + use<>, Failure> {
-    let broken = |path: &Path, why| Failure::input(format_args!("{}: {why}", path.display()));
-    let (min, max) = (args.tls_min.unwrap_or(Version::Tls12), args.tls_max.unwrap_or(Version::Tls13));
-    if min > max {
-        return Err(Failure::usage("--tls-min is newer than --tls-max"));
-    }
-    let mut settings = Tls::default().min(min).max(max);
-    for path in &args.ca {
+fn broken(path: &Path, why: Misuse) -> Failure {
+    Failure::input(format_args!("{}: {why}", path.display()))
+}
+
+/// The same settings, trusting the authorities in these files, too.
+pub(crate) fn trust(mut settings: Tls, files: &[PathBuf]) -> Result<Tls, Failure> {
+    for path in files {
         let octets = read(path)?;
         // DER begins with a SEQUENCE of more than 127 octets, PEM is text.
         let der = matches!(octets[..], [0x30, 0x81..=0x84, ..]);
         let trusted = if der { settings.trust_der(&octets) } else { settings.trust_pem(&octets) };
         settings = trusted.map_err(|why| broken(path, why))?;
     }
+    Ok(settings)
+}
+
+fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Connector + use<>, Failure> {
+    let (min, max) = (args.tls_min.unwrap_or(Version::Tls12), args.tls_max.unwrap_or(Version::Tls13));
+    if min > max {
+        return Err(Failure::usage("--tls-min is newer than --tls-max"));
+    }
+    let mut settings = trust(Tls::default().min(min).max(max), &args.ca)?;
     if let Some(own) = own {
         // It must run on a machine without any authorities, too.
         settings =
@@ -325,7 +347,7 @@ fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failur
     }
     let mut messages = Vec::new();
     for path in &args.message {
-        messages.push(Message::open(path, args.count == 1)?);
+        messages.push(Message::open(path)?);
     }
     if messages.is_empty() {
         let subject = args.subject.as_deref().unwrap_or("Hello from smtp");
@@ -370,7 +392,7 @@ mod tests {
     fn args(options: &[&str]) -> SendArgs {
         match Cli::try_parse_from([&["smtp", "send"], options].concat()).unwrap().command {
             Command::Send(args) => *args,
-            Command::Serve(_) => unreachable!(),
+            _ => unreachable!(),
         }
     }
 
@@ -439,7 +461,7 @@ mod tests {
     #[test]
     fn every_message_in_every_round() {
         let mail = plan(&with(&["--from", "a@b", "--to", "c@d", "--count", "3"])).unwrap().mail.unwrap();
-        assert_eq!((mail.count(), mail.each().count()), (3, 3));
+        assert_eq!((mail.count(), mail.from(0).count()), (3, 3));
     }
 
     #[test]

@@ -14,3 +14,13 @@ pub mod script;
 pub mod tls;
 pub mod transparent;
 pub mod wire;
+
+/// What the documents show compiles, with every adapter.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../docs/COMING_FROM.md")]
+    struct ComingFrom;
+}

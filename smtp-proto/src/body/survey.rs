@@ -30,6 +30,9 @@ pub struct Survey {
     longest: usize,
     /// The last octet was CR.
     after_cr: bool,
+    /// The header section is over: there was an empty line.
+    in_body: bool,
+    eight_bit_header: bool,
 }
 
 impl Survey {
@@ -38,7 +41,7 @@ impl Survey {
         self.octets += chunk.len() as u64;
         self.eight_bit = self.eight_bit || !chunk.is_ascii();
         self.nul = self.nul || memchr::memchr(0, chunk).is_some();
-        let mut from = 0;
+        let (mut from, mut header) = (0, if self.in_body { 0 } else { chunk.len() });
         for at in memchr::memchr2_iter(b'\r', b'\n', chunk) {
             let span = at - from;
             if self.after_cr && (span > 0 || chunk[at] == b'\r') {
@@ -52,7 +55,11 @@ impl Survey {
                 self.end_line();
             }
             from = at + 1;
+            if self.in_body {
+                header = header.min(from);
+            }
         }
+        self.eight_bit_header = self.eight_bit_header || !chunk[..header].is_ascii();
         if from < chunk.len() {
             if self.after_cr {
                 self.bare_cr();
@@ -72,6 +79,7 @@ impl Survey {
     }
 
     fn end_line(&mut self) {
+        self.in_body |= self.line == 0;
         (self.line, self.after_cr) = (0, false);
     }
 
@@ -83,6 +91,12 @@ impl Survey {
     /// Whether there are octets beyond ASCII.
     pub fn has_eight_bit(&self) -> bool {
         self.eight_bit
+    }
+
+    /// Whether there are octets beyond ASCII in the header section, which ends at the first empty line: SMTPUTF8 (RFC 6531) is
+    /// what permits them.
+    pub fn has_eight_bit_header(&self) -> bool {
+        self.eight_bit_header
     }
 
     /// Whether there is a NUL, which no text holds.
@@ -126,6 +140,23 @@ mod tests {
         let mut survey = Survey::default();
         message.chunks(piece).for_each(|chunk| survey.write(chunk));
         survey
+    }
+
+    #[test]
+    fn the_header_section_ends_at_the_first_empty_line() {
+        for (message, header) in [
+            ("Subject: gr\u{fc}n\r\n\r\nHello.\r\n", true),
+            ("Subject: green\r\n\r\nGr\u{fc}\u{df}e.\r\n", false),
+            ("Subject: green\n\nGr\u{fc}\u{df}e.\n", false),
+            ("\r\nGr\u{fc}\u{df}e.\r\n", false),
+            ("Subject: green\r\nFrom: J\u{fc}rgen", true),
+        ] {
+            for piece in 1..=message.len() {
+                let survey = survey(message.as_bytes(), piece);
+                assert!(survey.has_eight_bit());
+                assert_eq!(survey.has_eight_bit_header(), header, "{message:?} in pieces of {piece}");
+            }
+        }
     }
 
     /// The same, an octet at a time and without cleverness: bare, longest line.

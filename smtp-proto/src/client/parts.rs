@@ -90,6 +90,19 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Takes in those for whom no further transaction was begun: the message was not sent to them.
+    pub fn merge_unsent(&mut self, part: Envelope) {
+        for recipient in part.recipients {
+            let known = |one: &Recipient| one.place == recipient.place && one.path == recipient.path;
+            if !self.recipients.iter().any(known) {
+                self.recipients.push(recipient);
+            }
+        }
+        self.recipients.sort_by_key(|one| one.place);
+    }
+}
+
 /// Is this about the number of recipients, and not about this one?
 fn is_too_many(reply: &Reply) -> bool {
     let says_so = || reply.message().to_ascii_lowercase().contains("too many recipients");

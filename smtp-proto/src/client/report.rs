@@ -80,6 +80,13 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// `true` where the message did not go out as a whole, and nobody refused it.
+    pub fn is_not_sent(&self) -> bool {
+        matches!(self, Self::NotSent)
+    }
+}
+
 impl Report {
     /// `true` where every recipient was accepted.
     pub fn is_accepted(&self) -> bool {

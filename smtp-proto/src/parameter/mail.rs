@@ -104,10 +104,16 @@ impl FromStr for Submitter {
         let decoded = xtext::decode(text).and_then(|octets| String::from_utf8(octets).ok());
         match decoded.as_deref() {
             Some("<>") => Ok(Self::Unknown),
-            Some(mailbox) => ForwardPath::new(mailbox).map(Self::Mailbox),
+            // Some clients write it as a path.
+            Some(mailbox) => ForwardPath::new(bare(mailbox)).map(Self::Mailbox),
             None => malformed("AUTH"),
         }
     }
+}
+
+/// A mailbox without the angle brackets around it.
+fn bare(mailbox: &str) -> &str {
+    mailbox.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(mailbox)
 }
 
 #[cfg(test)]
@@ -123,6 +129,7 @@ mod tests {
         is_read_and_written::<Priority>(&["-9", "-1", "0", "9"], &["", "-", "-0", "00", "01", "+1", "10", "-10", "x"]);
         // RFC 4954 section 5's own example.
         is_read_and_written::<Submitter>(&["e+3Dmc2@example.com", "<>"], &["", "a+b", "a=b", "+0D", "a@", "+FF"]);
+        assert_eq!("<e+3Dmc2@example.com>".parse::<Submitter>(), "e+3Dmc2@example.com".parse());
         assert_eq!("e+3Dmc2@example.com".parse(), Ok(Submitter::Mailbox("e=mc2@example.com".parse().unwrap())));
     }
 }
