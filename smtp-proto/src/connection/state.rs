@@ -87,8 +87,9 @@ impl Connection {
         self.stack.outgoing.handed_over()
     }
 
-    /// How many more messages the server takes on this connection; see [`Client::mails_left`](crate::client::Client::mails_left). Beyond that a further one is
-    /// [`Misuse::TooManyMessages`], and nothing is lost: connect again for it.
+    /// How many more messages the server takes on this connection; see
+    /// [`Client::mails_left`](crate::client::Client::mails_left). Beyond that a further one is
+    /// [`Misuse::TooManyMessages`](crate::Misuse::TooManyMessages), and nothing is lost: connect again for it.
     pub fn mails_left(&self) -> Option<u64> {
         self.client.mails_left()
     }
@@ -129,7 +130,8 @@ impl Connection {
         }
     }
 
-    /// The replies that are due, in order, by the phase of what they answer; see [`Client::outstanding`](crate::client::Client::outstanding).
+    /// The replies that are due, in order, by the phase of what they answer; see
+    /// [`Client::outstanding`](crate::client::Client::outstanding).
     pub fn outstanding(&self) -> impl ExactSizeIterator<Item = Phase> {
         self.client.outstanding()
     }
