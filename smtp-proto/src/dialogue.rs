@@ -272,7 +272,7 @@ mod tests {
         let mut dialogue = Dialogue::new();
         dialogue.owe(at(0), 1, P, SECOND, false);
         dialogue.give_back();
-        assert!(dialogue.is_due(|one| *one == 1));
+        assert!(dialogue.is_due(|one| *one == 1) && !dialogue.is_idle());
         dialogue.hear(at(0), false);
         dialogue.give_back();
         assert_eq!(dialogue.due.capacity(), 0);

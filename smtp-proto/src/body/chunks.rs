@@ -118,6 +118,7 @@ mod tests {
         for mut piece in message.chunks(piece) {
             while !piece.is_empty() {
                 let taken = chunks.write(piece)?;
+                assert!(taken > 0, "a chunk that is full is put out at once here");
                 piece = &piece[taken..];
                 if chunks.is_full() {
                     assert_eq!(chunks.chunk(&mut wire), Chunks::SIZE);
