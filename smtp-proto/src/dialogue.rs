@@ -218,6 +218,67 @@ mod tests {
     }
 
     #[test]
+    fn levels_go_down_one_by_one_and_no_further() {
+        assert_eq!(Grouping::Flights.lower(), Grouping::Groups);
+        assert_eq!(Grouping::Groups.lower(), Grouping::OneByOne);
+        assert_eq!(Grouping::OneByOne.lower(), Grouping::OneByOne);
+    }
+
+    #[test]
+    fn commands_and_flights_are_counted_apart() {
+        let mut dialogue = Dialogue::<u8>::new();
+        assert!(dialogue.begins_flight());
+        assert_eq!((dialogue.commands(), dialogue.flights()), (0, 0));
+        (0..3).for_each(|_| dialogue.command());
+        // The octets of a message belong to the flight, and are no command.
+        dialogue.speak();
+        assert!(!dialogue.begins_flight());
+        assert_eq!((dialogue.commands(), dialogue.flights()), (3, 1));
+        dialogue.hear(at(0), false);
+        assert!(dialogue.begins_flight());
+        dialogue.command();
+        assert_eq!((dialogue.commands(), dialogue.flights()), (4, 2));
+    }
+
+    #[test]
+    fn a_command_may_have_several_replies() {
+        let mut dialogue = Dialogue::new();
+        dialogue.owe(at(0), "the message", P, SECOND * 10, false);
+        dialogue.owe(at(0), "QUIT", P, SECOND, true);
+        let first = dialogue.hear(at(3), false).unwrap();
+        dialogue.once_more(first);
+        assert_eq!(dialogue.front().unwrap().to, "the message");
+        assert_eq!(dialogue.deadline().unwrap().at, at(13), "the second reply has the same limit, from the first on");
+        assert_eq!(dialogue.hear(at(4), false).unwrap().to, "the message");
+        assert_eq!(dialogue.hear(at(5), false).unwrap().to, "QUIT");
+        assert!(dialogue.is_idle() && dialogue.deadline().is_none());
+    }
+
+    #[test]
+    fn what_is_due_can_be_asked_for() {
+        const Q: Phase = Phase::named("q");
+        let mut dialogue = Dialogue::new();
+        for (to, phase) in [(1, P), (2, Q), (1, P)] {
+            dialogue.owe(at(0), to, phase, SECOND, false);
+        }
+        assert!(dialogue.phases().eq([P, Q, P]));
+        for (to, due) in [(1, 2), (2, 1), (3, 0)] {
+            assert_eq!((dialogue.is_due(|one| *one == to), dialogue.count_due(|one| *one == to)), (due > 0, due));
+        }
+    }
+
+    #[test]
+    fn an_idle_queue_can_give_its_memory_back_and_one_that_is_in_use_keeps_what_is_due() {
+        let mut dialogue = Dialogue::new();
+        dialogue.owe(at(0), 1, P, SECOND, false);
+        dialogue.give_back();
+        assert!(dialogue.is_due(|one| *one == 1) && !dialogue.is_idle());
+        dialogue.hear(at(0), false);
+        dialogue.give_back();
+        assert_eq!(dialogue.due.capacity(), 0);
+    }
+
+    #[test]
     fn the_window_bounds_what_is_outstanding() {
         let mut dialogue = Dialogue::new();
         for n in 0..WINDOW {

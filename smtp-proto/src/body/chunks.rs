@@ -133,6 +133,7 @@ mod tests {
         for mut piece in message.chunks(piece) {
             while !piece.is_empty() {
                 let taken = chunks.write(piece)?;
+                assert!(taken > 0, "a chunk that is full is put out at once here");
                 piece = &piece[taken..];
                 if chunks.is_full() {
                     assert_eq!(chunks.chunk(&mut wire), Chunks::SIZE);
@@ -179,5 +180,74 @@ mod tests {
         // A message of just one chunk needs no empty last one.
         let one = encode(&[b'x'; Chunks::SIZE], 1000, LineEndings::Exact).unwrap();
         assert!(one.starts_with(b"BDAT 65536 LAST\r\n"));
+    }
+
+    #[test]
+    fn what_was_gathered_is_gathered_again_by_another_encoder() {
+        for endings in [LineEndings::Canonical, LineEndings::Strict, LineEndings::Exact] {
+            // Longer than a chunk, as what is played again may be; a line's end and a dot stand at every cut once.
+            let message = [&b"x".repeat(Chunks::SIZE - 4)[..], b"\r\n.a\r\n..b\r\n"].concat();
+            for cut in [0, 1, Chunks::SIZE - 3, Chunks::SIZE - 2, Chunks::SIZE - 1, Chunks::SIZE] {
+                let (head, tail) = message.split_at(cut);
+                let (mut first, mut second) = (Chunks::new(endings), Chunks::new(endings));
+                assert_eq!(first.write(head), Ok(head.len()));
+                assert!(first.gathered() == head);
+                second.restore(first.gathered()).unwrap();
+                second.restore(tail).unwrap();
+                assert!(second.gathered() == message && second.is_full());
+                let mut wire = Vec::new();
+                assert_eq!(second.chunk(&mut wire), Chunks::SIZE);
+                assert_eq!(second.end(&mut wire), message.len() - Chunks::SIZE);
+            }
+        }
+        assert_eq!(Chunks::new(LineEndings::Strict).restore(b"a\nb"), Err(Misuse::BareLineEnding));
+    }
+
+    #[test]
+    fn what_a_server_fetches_begins_on_a_line_of_its_own() {
+        for (endings, written, gathered) in [
+            (LineEndings::Canonical, &b""[..], &b""[..]),
+            (LineEndings::Canonical, b"a", b"a\r\n"),
+            (LineEndings::Canonical, b"a\r", b"a\r\n"),
+            (LineEndings::Canonical, b"a\r\n", b"a\r\n"),
+            (LineEndings::Exact, b"", b""),
+            (LineEndings::Exact, b"a", b"a"),
+        ] {
+            let mut chunks = Chunks::new(endings);
+            chunks.write(written).unwrap();
+            assert_eq!(chunks.complete_line(), !gathered.is_empty());
+            assert_eq!(chunks.gathered(), gathered);
+        }
+    }
+
+    #[test]
+    fn the_room_is_handed_on_and_nothing_in_it() {
+        let room = Vec::with_capacity(3 * Chunks::SIZE);
+        let mut first = Chunks::within(LineEndings::Canonical, room);
+        first.write(b"of the message before").unwrap();
+        let room = first.take_room();
+        assert!(room.capacity() >= 3 * Chunks::SIZE);
+        let (mut second, mut wire) = (Chunks::within(LineEndings::Canonical, room), Vec::new());
+        assert_eq!(second.end(&mut wire), 0);
+        assert_eq!(wire, b"BDAT 0 LAST\r\n");
+    }
+
+    #[test]
+    fn a_chunk_is_full_where_the_message_is_known_to_go_on() {
+        let mut chunks = Chunks::new(LineEndings::Exact);
+        // RFC 3030 leaves sizes to the client.
+        assert_eq!(Chunks::SIZE, 65_536);
+        assert_eq!(chunks.write(&[b'x'; 65_536]), Ok(65_536));
+        assert!(!chunks.is_full());
+        assert_eq!(chunks.write(b"yz"), Ok(1));
+        assert!(chunks.is_full());
+        assert_eq!(chunks.write(b"z"), Ok(0));
+        let mut wire = Vec::new();
+        assert_eq!((chunks.chunk(&mut wire), chunks.is_full()), (65_536, false));
+        assert_eq!(chunks.gathered(), b"y");
+        // Line endings that become longer may pass the mark by as much as they grow.
+        let mut chunks = Chunks::new(LineEndings::Canonical);
+        assert_eq!(chunks.write(&[b'\n'; 65_537]), Ok(65_537));
+        assert!(chunks.is_full());
     }
 }

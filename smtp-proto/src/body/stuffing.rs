@@ -542,4 +542,9 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_refusal_says_what_is_wrong() {
+        assert!(alloc::format!("{}", UnstuffingError::BareLineEnding).contains("bare CR or LF"));
+    }
 }

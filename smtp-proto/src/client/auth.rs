@@ -300,3 +300,102 @@ fn needs_nonce(name: &MechanismName) -> bool {
     let name = name.as_str();
     name.starts_with("SCRAM-") || name == "DIGEST-MD5" || name == "NTLM"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::sync::Arc;
+    use alloc::vec;
+
+    use crate::sasl::{Credentials, SelectionError};
+
+    const NOW: Instant = Instant::EPOCH;
+
+    fn config(random: bool) -> Config {
+        let mut config = Config::new("mx.example.org");
+        config.entropy = random.then(|| Arc::new(|octets: &mut [u8]| octets.fill(7)) as super::super::Entropy);
+        config
+    }
+
+    fn begin(random: bool, credentials: &Credentials, offer: &str) -> Result<Exchange, AuthenticationError> {
+        let offered: Vec<String> = offer.split(' ').map(Into::into).collect();
+        Exchange::begin(&config(random), credentials, &offered, &Channel::secured())
+    }
+
+    #[test]
+    #[cfg(all(feature = "cram-md5", feature = "digest-md5", feature = "ntlm", feature = "scram"))]
+    fn a_nonce_is_random_or_its_mechanism_is_not_begun() {
+        let tim = Credentials::password("tim", "tanstaaftanstaaf");
+        // SCRAM (RFC 5802 section 5.1), DIGEST-MD5 (RFC 2831 section 2.1.2) and NTLMv2 send a nonce of the client's.
+        for name in ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "DIGEST-MD5", "NTLM"] {
+            assert_eq!(begin(true, &tim, name).map(|exchange| exchange.name.as_str() == name).ok(), Some(true));
+            assert!(
+                matches!(
+                    begin(false, &tim, name).map(|_| ()),
+                    Err(AuthenticationError::Selection(SelectionError::NothingInCommon { .. }))
+                ),
+                "{name}"
+            );
+            let next = begin(false, &tim, &alloc::format!("{name} PLAIN")).map(|exchange| exchange.name);
+            assert_eq!(next.ok(), Some(MechanismName::Plain));
+        }
+        for name in ["CRAM-MD5", "PLAIN", "LOGIN"] {
+            assert_eq!(begin(false, &tim, name).map(|exchange| exchange.name.as_str() == name).ok(), Some(true));
+        }
+    }
+
+    #[test]
+    fn an_initial_response_goes_along_where_the_line_has_at_most_512_octets() {
+        // RFC 4954 section 4: the command line's limit of RFC 5321 section 4.5.3.1.4, its end included. Three octets are
+        // four in base64: 372 of them fill "AUTH EXTERNAL " and CRLF up to just that.
+        for (octets, length) in [(1, 14 + 4 + 2), (372, 512), (373, 15)] {
+            let somebody = Credentials::external("x".repeat(octets));
+            let mut exchange = begin(false, &somebody, "EXTERNAL").ok().unwrap();
+            let mut line = Vec::new();
+            exchange.transmit(NOW, &mut line).unwrap();
+            assert_eq!(line.len(), length, "{octets}");
+            // What did not go along is said to the empty challenge, as a whole.
+            if octets == 373 {
+                assert_eq!(line, b"AUTH EXTERNAL\r\n");
+                exchange.challenge(NOW, &Reply::bare(Code::CHALLENGE));
+                let mut response = Vec::new();
+                exchange.transmit(NOW, &mut response).unwrap();
+                assert_eq!(response, [STANDARD.encode("x".repeat(373)).as_bytes(), b"\r\n"].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_sent_is_handed_out_once_to_be_blotted_out() {
+        let mut exchange = begin(false, &Credentials::password("tim", "tanstaaf"), "PLAIN").ok().unwrap();
+        let mut line = Vec::new();
+        let shown = exchange.transmit(NOW, &mut line).unwrap();
+        assert_eq!(shown, "AUTH PLAIN ***");
+        let sent = line.trim_ascii_end().strip_prefix(b"AUTH PLAIN ").unwrap();
+        let secrets = exchange.take_secrets();
+        for form in [&b"tanstaaf"[..], b"dGFuc3RhYWY", sent] {
+            assert!(secrets.iter().any(|secret| secret.expose() == form), "{}", form.escape_ascii());
+        }
+        assert_eq!(exchange.take_secrets().len(), 0);
+        assert_eq!(forms(&Credentials::external("tim")).len(), 0, "there is no secret in it");
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_mechanism_leads_to_the_next() {
+        let tim = Credentials::password("tim", "tanstaaf");
+        // RFC 4954 section 4 (504) and 6 (534, 538); anything else may be about the password, and accounts get locked.
+        for number in [421, 432, 454, 500, 501, 503, 504, 530, 534, 535, 538, 550] {
+            let mut exchange = begin(false, &tim, "LOGIN PLAIN").ok().unwrap();
+            assert!(exchange.transmit(NOW, &mut vec![]).is_some());
+            let refusal = Reply::bare(Code::new(number).unwrap());
+            let receive =
+                |exchange: &mut Exchange| exchange.receive(NOW, &refusal, &config(false), &tim, &Channel::secured());
+            let goes_on = matches!(receive(&mut exchange), Step::Speak);
+            assert_eq!(goes_on, [504, 534, 538].contains(&number), "{number}");
+            if goes_on {
+                assert_eq!(exchange.transmit(NOW, &mut vec![]).as_deref(), Some("AUTH LOGIN"));
+                assert!(matches!(receive(&mut exchange), Step::Failed(AuthenticationError::Refused { .. })));
+            }
+        }
+    }
+}

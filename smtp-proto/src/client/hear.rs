@@ -339,3 +339,132 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+    use proxy_proto::Machine;
+
+    use crate::client::Config;
+    use crate::sasl::{Credentials, SelectionError};
+    use crate::{AuthenticationError, sasl};
+
+    const NOW: Instant = Instant::EPOCH;
+
+    /// What comes of these replies, each heard when it is due, and what is said meanwhile.
+    fn play(starttls: StartTls, user: bool, replies: &[&str]) -> (Result<(), Error>, String, bool) {
+        let mut config = Config::new("mx.example.org");
+        config.starttls = starttls;
+        config.credentials = user.then(|| Credentials::password("tim", "tanstaaf"));
+        let mut client = Client::new(config).unwrap();
+        let (mut said, mut ended) = (Vec::new(), Ok(()));
+        client.transmit(NOW, &mut said);
+        for reply in replies {
+            let mut rest = reply.as_bytes();
+            while ended.is_ok() {
+                match client.receive(NOW, &mut rest) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(error) => ended = Err(error),
+                }
+            }
+            client.transmit(NOW, &mut said);
+        }
+        (ended, String::from_utf8(said).unwrap(), client.is_ready())
+    }
+
+    const OFFER: &str = "250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n";
+
+    #[test]
+    fn starttls_has_three_answers_and_any_other_ends_the_session() {
+        // RFC 3207 section 4: 220, 501, 454; RFC 5321 section 4.2.4 adds what says "no" in general.
+        for starttls in [StartTls::Required, StartTls::IfOffered] {
+            for user in [false, true] {
+                for answer in ["200", "221", "235", "250", "251", "334", "354"] {
+                    let (ended, said, ready) =
+                        play(starttls, user, &["220 mx\r\n", OFFER, &alloc::format!("{answer} odd\r\n")]);
+                    assert!(matches!(ended.unwrap_err().cause, Cause::Unexpected(_)), "{answer}");
+                    assert_eq!(said, "EHLO localhost\r\nSTARTTLS\r\nQUIT\r\n", "{answer}");
+                    assert!(!ready);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_starttls_leaves_clear_text_to_those_who_permit_it_and_never_credentials() {
+        for answer in ["421 no\r\n", "454 TLS not available\r\n", "501 no\r\n", "502 no\r\n", "554 no\r\n"] {
+            let replies = ["220 mx\r\n", OFFER, answer];
+            let (ended, said, ready) = play(StartTls::Required, false, &replies);
+            assert!(matches!(ended.unwrap_err().cause, Cause::StartTlsUnavailable(Some(_))), "{answer}");
+            assert_eq!((&*said, ready), ("EHLO localhost\r\nSTARTTLS\r\nQUIT\r\n", false));
+
+            let (ended, said, _) = play(StartTls::IfOffered, true, &replies);
+            assert!(matches!(
+                ended.unwrap_err().cause,
+                Cause::Authentication(AuthenticationError::Selection(SelectionError::OnlyClearText { .. }))
+            ));
+            assert!(!said.contains("AUTH"), "{said}");
+
+            if !answer.starts_with("421") {
+                let (ended, said, ready) = play(StartTls::IfOffered, false, &replies);
+                assert_eq!((ended, &*said, ready), (Ok(()), "EHLO localhost\r\nSTARTTLS\r\n", true));
+            }
+        }
+    }
+
+    #[test]
+    fn without_an_offer_of_starttls_only_who_permits_it_goes_on() {
+        let replies = ["220 mx\r\n", "250-mx\r\n250 AUTH PLAIN\r\n"];
+        let (ended, said, ready) = play(StartTls::Required, false, &replies);
+        assert!(matches!(ended.unwrap_err().cause, Cause::StartTlsUnavailable(None)));
+        assert_eq!((&*said, ready), ("EHLO localhost\r\nQUIT\r\n", false));
+        for starttls in [StartTls::IfOffered, StartTls::Never] {
+            assert!(play(starttls, false, &replies).2);
+            let (ended, said, _) = play(starttls, true, &replies);
+            assert!(matches!(ended.unwrap_err().cause, Cause::Authentication(_)));
+            assert_eq!(said, "EHLO localhost\r\nQUIT\r\n");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_in_auth_is_shown_to_nobody_however_late_the_server_repeats_it() {
+        // RFC 4616 section 4: the message, and what it is in base64.
+        let forms = ["tanstaaftanstaaf", "AHRpbQB0YW5zdGFhZnRhbnN0YWFm"];
+        for code in ["235", "334", "454", "504", "535"] {
+            for form in forms {
+                let mut config = Config::new("mx.example.org");
+                config.starttls = StartTls::Never;
+                config.credentials = Some(Credentials::password("tim", forms[0]));
+                config.allowed = sasl::Allowed::all().danger_allow_clear_text();
+                let shown = Arc::new(std::sync::Mutex::new(String::new()));
+                let lines = shown.clone();
+                config.transcript = Some(crate::client::Transcript::new(move |_, _, line| {
+                    lines.lock().unwrap().push_str(&alloc::format!("{line}\n"));
+                }));
+                let mut client = Client::new(config).unwrap();
+                let (mut said, mut told) = (Vec::new(), String::new());
+                let echo = alloc::format!("{code} you said {form}\r\n");
+                let late = alloc::format!("421 {form} has been here\r\n");
+                for reply in ["220 mx\r\n", "250-mx\r\n250 AUTH PLAIN\r\n", &echo, &late] {
+                    client.transmit(NOW, &mut said);
+                    let mut rest = reply.as_bytes();
+                    loop {
+                        let heard = client.receive(NOW, &mut rest);
+                        told.push_str(&alloc::format!("{heard:?} "));
+                        if !matches!(heard, Ok(Some(_))) {
+                            told.extend(heard.err().map(|error| alloc::format!("{error} ")));
+                            break;
+                        }
+                    }
+                }
+                told.push_str(&shown.lock().unwrap());
+                assert!(String::from_utf8(said).unwrap().contains(forms[1]));
+                assert!(told.contains("you said ***"), "{code}: {told}");
+                assert!(forms.iter().all(|form| !told.contains(form)), "{code}: {told}");
+            }
+        }
+    }
+}

@@ -92,4 +92,34 @@ mod tests {
         assert!(kept.iter().zip(&texts).all(|(kept, text)| kept[..] == text[..]));
         assert!(blocks.blocks.len() <= BLOCKS);
     }
+
+    #[test]
+    fn a_block_is_filled_to_its_end_and_never_grows() {
+        let mut blocks = Blocks::default();
+        let halves = [BLOCK / 2; 2].map(|octets| blocks.keep(&mut vec![b'x'; octets]));
+        assert_eq!(blocks.blocks.len(), 1, "two halves fill a block");
+        let third = blocks.keep(&mut vec![b'y'; 1]);
+        assert_eq!(blocks.blocks.len(), 2, "an octet more takes another");
+        assert_eq!(&third[..], b"y");
+        // Nine tenths each: what does not fit is not put there.
+        let kept: Vec<_> = (0..5).map(|_| blocks.keep(&mut vec![b'z'; BLOCK * 9 / 10])).collect();
+        assert_eq!(blocks.blocks.len(), 2 + 4, "the first of them still fits behind that octet");
+        assert!(kept.iter().all(|text| text[..] == vec![b'z'; BLOCK * 9 / 10]));
+        assert!(halves.iter().all(|text| text[..] == [b'x'; BLOCK / 2]));
+    }
+
+    #[test]
+    fn a_text_has_a_block_up_to_its_size_and_is_alone_beyond() {
+        let mut blocks = Blocks::default();
+        assert!(!blocks.give_back(), "there is none yet");
+        let mut text = vec![b'x'; BLOCK + 1];
+        assert_eq!(blocks.keep(&mut text).len(), BLOCK + 1);
+        assert!(text.is_empty() && blocks.blocks.is_empty());
+        let mut text = vec![b'x'; BLOCK];
+        let kept = blocks.keep(&mut text);
+        assert!(text.is_empty() && blocks.blocks.len() == 1);
+        assert!(blocks.give_back());
+        assert_eq!(kept[..], [b'x'; BLOCK], "who keeps it keeps it");
+        assert!(!blocks.give_back());
+    }
 }

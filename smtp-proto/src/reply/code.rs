@@ -72,3 +72,26 @@ impl fmt::Debug for Code {
         write!(f, "Code({})", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn the_first_digit_is_the_class() {
+        for number in 0..=1000 {
+            let Some(code) = Code::new(number) else {
+                assert!(!(200..=599).contains(&number), "{number}");
+                continue;
+            };
+            assert_eq!(code.number(), number);
+            let text = code.to_string();
+            assert_eq!(text.parse(), Ok(number));
+            let classes = [code.is_positive(), code.is_intermediate(), code.is_transient(), code.is_permanent()];
+            assert_eq!(classes, ["2", "3", "4", "5"].map(|first| text.starts_with(first)), "{number}");
+            assert!(alloc::format!("{code:?}").contains(&text));
+        }
+        assert!(Code::new(200).is_some() && Code::new(599).is_some());
+    }
+}

@@ -88,7 +88,10 @@ mod tests {
 
     #[test]
     fn one_that_is_written_alone_is_read_again() {
-        assert_eq!("5.7.128".parse(), Ok(EnhancedStatus { class: 5, subject: 7, detail: 128 }));
+        let status = EnhancedStatus { class: 5, subject: 7, detail: 128 };
+        assert_eq!("5.7.128".parse(), Ok(status));
+        assert_eq!(alloc::format!("{status}"), "5.7.128");
+        assert!(alloc::format!("{status:?}").contains("5.7.128"));
         for text in ["", "5.1", "5.1.1 ", "5.1.1 no", "3.1.1"] {
             assert_eq!(
                 text.parse::<EnhancedStatus>(),

@@ -173,6 +173,9 @@ mod tests {
     fn people_see_one_clean_line() {
         let reply = reply(550, b"5.7.1 no\n5.7.1 \x1b[2Jreally\xe9");
         assert_eq!(reply.to_string(), "550 5.7.1 no \u{fffd}[2Jreally\u{fffd}");
+        let debugged = alloc::format!("{reply:?}");
+        assert!(debugged.contains("550") && debugged.contains("really"), "{debugged}");
+        assert!(!debugged.contains(char::is_control), "{debugged:?}");
     }
 
     #[test]
@@ -188,5 +191,13 @@ mod tests {
         let mut echo = reply(535, b"no: hunter2, hunter2");
         echo.redact(b"hunter2");
         assert_eq!(echo.text(), "no: ***, ***");
+        // An echo may stand at either end, and beside another; what is no echo stays as it is.
+        let mut echo = reply(535, b"keysKEYS is keyskeys, no key");
+        echo.redact(b"keys");
+        assert_eq!(echo.text(), "***KEYS is ******, no key");
+        let mut echo = reply(535, b"no for you");
+        echo.redact(b"no");
+        echo.redact(b"for");
+        assert_eq!(echo.text(), "no for you", "so short a secret would blot out ordinary words");
     }
 }

@@ -324,4 +324,73 @@ mod tests {
         line.extend_from_slice(b"\r\n");
         assert_eq!(read(&line.repeat(40)), Err(MalformedReply::ReplyTooLong { limit: 131_072 }));
     }
+
+    #[test]
+    fn what_is_just_within_the_limits_is_read() {
+        let limits = ReplyLimits { line: 16, lines: 3, octets: 20 };
+        let read = |wire: &str| {
+            let whole = ReplyReader::new(limits).receive(&mut wire.as_bytes());
+            let mut reader = ReplyReader::new(limits);
+            let bit_by_bit = wire.as_bytes().iter().find_map(|octet| reader.receive(&mut &[*octet][..]).transpose());
+            assert_eq!(whole.clone().transpose(), bit_by_bit, "{wire:?}");
+            whole.map(|reply| reply.map_or(0, |reply| reply.text().len()))
+        };
+        // Sixteen octets with the line end, which counts.
+        assert_eq!(read("250 0123456789\r\n"), Ok(10));
+        assert_eq!(read("250 01234567890\n"), Ok(11));
+        assert_eq!(read("250 01234567890\r\n"), Err(MalformedReply::LineTooLong { limit: 16 }));
+        assert_eq!(read("250-a\r\n250-b\r\n250 c\r\n"), Ok(5));
+        assert_eq!(read("250-a\r\n250-b\r\n250-c\r\n250 d\r\n"), Err(MalformedReply::ReplyTooLong { limit: 3 }));
+        // Twenty octets of text, with the LF that joins its lines.
+        assert_eq!(read("250-0123456789\r\n250 012345678\r\n"), Ok(20));
+        assert_eq!(read("250-0123456789\r\n250 0123456789\r\n"), Err(MalformedReply::ReplyTooLong { limit: 20 }));
+    }
+
+    #[test]
+    fn limits_are_for_one_reply_and_not_for_all() {
+        let mut reader = ReplyReader::new(ReplyLimits { line: 16, lines: 2, octets: 8 });
+        let wire = b"250-1234\r\n250 567\r\n".repeat(3);
+        let mut rest = &wire[..];
+        for _ in 0..3 {
+            assert_eq!(reader.receive(&mut rest).unwrap().unwrap().text(), "1234\n567");
+        }
+    }
+
+    #[test]
+    fn a_reader_is_idle_between_replies_alone() {
+        let mut reader = ReplyReader::default();
+        assert!(reader.is_idle());
+        for (wire, idle) in [("2", false), ("50-a\r\n", false), ("250 ", false), ("b\r\n", true)] {
+            reader.receive(&mut wire.as_bytes()).unwrap();
+            assert_eq!(reader.is_idle(), idle, "behind {wire:?}");
+        }
+        assert!(reader.give_back(), "the text of a reply lies in a block");
+        assert!(!reader.give_back());
+        assert_eq!((reader.line.capacity(), reader.text.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn another_protocol_is_named() {
+        for (wire, hint) in [
+            (&b"\x15\x03\x01\x00\x02"[..], "TLS"), // an alert record (RFC 8446 section 5.1)
+            (b"\x16\x03\x01\x00\x02", "TLS"),
+            (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
+            (b"SSH-2.0-server\r\n", "SSH"),
+            (b"* OK ready\r\n", "IMAP"),
+            (b"+OK ready\r\n", "POP3"),
+        ] {
+            let error = alloc::format!("{}", read(wire).unwrap_err());
+            assert!(error.contains("not an SMTP reply") && error.contains(hint), "{error}");
+        }
+        let plain = alloc::format!("{}", read(b"hello\r\n").unwrap_err());
+        assert!(plain.contains("hello") && !plain.contains("this"), "{plain}");
+        for (wire, named) in [
+            (&b"199 x\r\n"[..], &["199", "200 to 599"][..]),
+            (b"250-a\r\n251 b\r\n", &["250", "251"]),
+            (&b"250-x\r\n".repeat(513), &["512"]),
+        ] {
+            let error = alloc::format!("{}", read(wire).unwrap_err());
+            assert!(named.iter().all(|one| error.contains(one)), "{error}");
+        }
+    }
 }
