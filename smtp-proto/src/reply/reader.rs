@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::blocks::Blocks;
-use super::{Code, Reply};
+use super::{Code, Reply, SECRET, blotted};
 
 /// How much one reply may hold.
 ///
@@ -58,6 +58,21 @@ pub enum MalformedReply {
         /// The limit that was passed, in lines or octets.
         limit: usize,
     },
+}
+
+impl MalformedReply {
+    /// The same with every occurrence of `secret` blotted out: the excerpt may end within one.
+    pub(crate) fn redact(&mut self, secret: &[u8]) {
+        let Self::NotAReply(start) = self else { return };
+        if let Some(clean) = blotted(start, secret) {
+            *start = clean;
+        }
+        let most = start.len().min(secret.len());
+        if let Some(cut) = (SECRET..=most).rev().find(|length| start.ends_with(&secret[..*length])) {
+            start.truncate(start.len() - cut);
+            start.extend_from_slice(b"***");
+        }
+    }
 }
 
 impl fmt::Display for MalformedReply {
