@@ -627,6 +627,28 @@ fn messages_sent_at_once_leave_in_one_flight_behind_the_first() {
 }
 
 #[test]
+fn a_message_leaves_in_one_piece_with_its_dot_and_the_next_commands() {
+    for run in ALL {
+        let (address, server) = serve(|peer| {
+            peer.open(&["PIPELINING"]);
+            let commands = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n";
+            assert_eq!(peer.hear_piece(), commands);
+            peer.say("250 ok\r\n250 ok\r\n354 go\r\n");
+            assert_eq!(peer.hear_piece(), format!("one\r\n.\r\n{commands}"));
+            peer.say("250 one\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+            assert_eq!(peer.hear_piece(), "two\r\n.\r\n");
+            peer.say("250 two\r\n");
+            assert_eq!(peer.hear(), "QUIT");
+            peer.say("221 bye\r\n");
+        });
+        let (told, failed) = run(&config(address), several(&[b"one\r\n", b"two\r\n"]));
+        assert_eq!(failed, None);
+        assert!(told.iter().all(|one| one.as_ref().unwrap().is_accepted()));
+        server.join().unwrap();
+    }
+}
+
+#[test]
 fn where_the_session_breaks_down_each_message_under_way_is_told() {
     for run in ALL {
         let (address, server) = serve(|peer| {
