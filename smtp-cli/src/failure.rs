@@ -92,7 +92,12 @@ impl Failure {
 
     /// The command cannot listen where it was told to.
     pub(crate) fn listen(address: &str, error: &io::Error) -> Self {
-        Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"))
+        let failure = Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"));
+        match error.kind() {
+            // It is no address, and never will be.
+            io::ErrorKind::InvalidInput => Self { kind: Kind::Usage, status: status::USAGE, ..failure },
+            _ => failure,
+        }
     }
 
     /// A name has no address that could be found.
@@ -125,6 +130,12 @@ impl Failure {
             Why::Misuse(misuse) => Self::misuse(misuse),
             _ => Self::unreachable(one),
         };
+        let silent =
+            |error: &smtp_proto::Error| error.phase == phase::GREETING && matches!(error.cause, Cause::TimedOut { .. });
+        let beside = |other: &dial::Attempt<_>| other.tls_first && (other.to, other.port) == (one.to, one.port);
+        if matches!(&one.why, Why::Session { error, .. } if silent(error)) && failure.attempts.iter().any(beside) {
+            told.advice = Some("it is as silent to TLS: is this the right port?");
+        }
         let others: Vec<_> = failure.attempts.iter().filter(|other| !std::ptr::eq(*other, one)).collect();
         if !others.is_empty() {
             let others: Vec<_> = others.into_iter().map(ToString::to_string).collect();
