@@ -11,6 +11,7 @@ use serde::Serialize;
 use smtp_proto::client::{Outcome, Recipient, Report};
 use smtp_proto::dial::{self, Why};
 use smtp_proto::reply::Reply;
+use smtp_proto::tls::CertificateError;
 use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, session, tls};
 
 /// Exit statuses, as the manual has them.
@@ -281,9 +282,7 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::TimedOut { .. } => "try again later, or with a longer --timeout",
         Cause::Closed { .. } => "try again later",
         Cause::Refused(reply) if reply.code().is_transient() => "try again later",
-        Cause::Tls(tls::Error::Certificate(_)) => {
-            "--ca adds the authority that signed it; --tls-name names another host"
-        }
+        Cause::Tls(tls::Error::Certificate(why)) => return certificate_advice(why),
         Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
             "try again later"
         }
@@ -299,6 +298,17 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::Authentication(AuthenticationError::Selection(Selection::NothingInCommon { .. })) => {
             "allow another mechanism with --auth"
         }
+        _ => return None,
+    })
+}
+
+/// Nothing that can be said here makes an old certificate new.
+fn certificate_advice(why: &CertificateError) -> Option<&'static str> {
+    Some(match why {
+        CertificateError::WrongName { .. } => "--tls-name names another host",
+        CertificateError::UnknownAuthority => "--ca adds the authority that signed it",
+        CertificateError::SelfSigned | CertificateError::AnAuthoritys => "--ca trusts it",
+        CertificateError::Expired { .. } => "whoever runs the server must renew it",
         _ => return None,
     })
 }
@@ -363,6 +373,16 @@ mod tests {
         };
         assert_eq!((refused(535).kind, refused(535).status), (Kind::Auth, status::AUTH));
         assert_eq!((refused(454).kind, refused(454).status), (Kind::Auth, status::LATER));
+    }
+
+    #[test]
+    fn no_option_makes_an_old_certificate_new() {
+        let advice = |why| failure(phase::TLS, Cause::Tls(tls::Error::Certificate(why))).advice.unwrap_or_default();
+        assert!(!advice(CertificateError::Expired { since: core::time::Duration::from_secs(1) }).contains("--"));
+        assert!(!advice(CertificateError::Revoked).contains("--"));
+        assert!(advice(CertificateError::UnknownAuthority).contains("--ca"));
+        let named = CertificateError::WrongName { expected: "a.example".into(), presented: Vec::new() };
+        assert!(advice(named).contains("--tls-name"));
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl fmt::Display for MalformedReply {
                     [0x14..=0x17, ..] => f.write_str(" (this looks like TLS: use implicit TLS on this port)"),
                     [b'H', b'T', b'T', b'P', ..] => f.write_str(" (this is an HTTP server)"),
                     [b'S', b'S', b'H', ..] => f.write_str(" (this is an SSH server)"),
-                    [b'*' | b'+', ..] => f.write_str(" (this looks like IMAP or POP3)"),
+                    [b'*', b' ', ..] | [b'+', ..] => f.write_str(" (this looks like IMAP or POP3)"),
                     _ => Ok(()),
                 }
             }
