@@ -214,4 +214,8 @@ fn a_port_that_is_taken_is_said() {
     let serving = Serving::start(&[]);
     let ran = run(&["serve", "--listen", &serving.address]);
     assert!(ran.status == 69 && ran.stderr.contains(&serving.address), "{ran:?}");
+    for nothing in ["nowhere", "127.0.0.1:99999"] {
+        let ran = run(&["serve", "--listen", nothing]);
+        assert!(ran.status == 64 && ran.stderr.contains(nothing), "{ran:?}");
+    }
 }

@@ -302,6 +302,8 @@ impl Client {
         }
         match (self.stage, self.work.get(self.said)) {
             (Stage::Ready, Some(Work::Message(Transaction { next: Next::Body | Next::Last, .. }))) => phase::BLOCK,
+            (Stage::Ready, Some(Work::Message(Transaction { next: Next::Rcpt(_) | Next::Verdict, .. }))) => phase::RCPT,
+            (Stage::Ready, Some(Work::Message(Transaction { next: Next::Data | Next::Go, .. }))) => phase::DATA,
             (Stage::Ready, _) => phase::IDLE,
             (Stage::Begin | Stage::Greeting, _) => phase::GREETING,
             (Stage::Ehlo | Stage::Helo, _) => phase::EHLO,

@@ -317,7 +317,8 @@ impl Config {
         self.line_endings
     }
 
-    /// The same, with what the platform gives where nothing was given: its trusted roots, its randomness.
+    /// The same, with what the platform gives where nothing was given: its trusted roots, its randomness. Adapters ask for
+    /// this when they connect. There are no roots for a way without TLS, so security and proxies come first.
     ///
     /// # Panics
     ///
@@ -327,6 +328,8 @@ impl Config {
     pub fn on_platform(self) -> Self {
         let config = match (&self.connector, self.of_platform.get()) {
             (Some(_), _) => self,
+            // Reading the roots takes its time and memory; who speaks no TLS has no use for them.
+            _ if self.security == Security::None && !self.proxies().any(proxy_proto::ProxyUrl::needs_tls) => self,
             (None, Some(kept)) => {
                 let kept = kept.clone();
                 self.tls(kept)
@@ -408,5 +411,13 @@ mod tests {
             Arc::ptr_eq(&first.of_platform, &second.of_platform)
                 && !Arc::ptr_eq(&first.of_platform, &other.of_platform)
         );
+    }
+
+    #[test]
+    fn nobody_reads_the_roots_for_a_way_without_tls() {
+        let clear = Config::new("mx.example.org", 25).security(Security::None);
+        assert!(clear.clone().on_platform().connector.is_none());
+        let through = |url: &str| clear.clone().proxy(url.parse().unwrap()).on_platform().connector.is_some();
+        assert_eq!((through("http://proxy.example"), through("https://proxy.example")), (false, true));
     }
 }

@@ -186,6 +186,7 @@ fn refused(why: rustls::CertificateError) -> CertificateError {
             CertificateError::NotYetValid { until: after(not_before, time) }
         }
         Why::NotValidForNameContext { expected, presented } => {
+            let presented = presented.iter().map(|name| bare(name).into()).collect();
             CertificateError::WrongName { expected: expected.to_str().into(), presented }
         }
         Why::UnknownIssuer => CertificateError::UnknownAuthority,
@@ -195,6 +196,13 @@ fn refused(why: rustls::CertificateError) -> CertificateError {
         why if is_an_authoritys(&why) => CertificateError::AnAuthoritys,
         why => CertificateError::Other(why.to_string()),
     }
+}
+
+/// The name itself, of what is told as `DnsName("mx.example.org")`.
+fn bare(name: &str) -> &str {
+    let inner =
+        ["DnsName(\"", "UniformResourceIdentifier(\"", "IpAddress("].iter().find_map(|kind| name.strip_prefix(kind));
+    inner.and_then(|inner| inner.strip_suffix("\")").or_else(|| inner.strip_suffix(')'))).unwrap_or(name)
 }
 
 /// Why the peer ends the handshake, by its alert (RFC 8446 section 6.2), and what it means here.
