@@ -459,7 +459,9 @@ fn lets_through(proxy: &Proxy, request: &http::Request) -> bool {
     match proxy.wants {
         Wants::Nothing => true,
         Wants::Digest => proxy.knows && digest(),
-        Wants::Password | Wants::PasswordAnew => proxy.knows && request.credentials().is_some_and(|shown| is_fred(&shown)),
+        Wants::Password | Wants::PasswordAnew => {
+            proxy.knows && request.credentials().is_some_and(|shown| is_fred(&shown))
+        }
     }
 }
 

@@ -269,7 +269,7 @@ impl<'a> Run<'a> {
                 Some(_) => return self.wrong.push(format!("time stands still: near, far, stream {next:?}")),
                 // The server may wait for ever for a client that is silently gone; it is the client that must not.
                 None if self.near.over.is_some() => return,
-                None => return self.wrong.push("it waits for ever".into()),
+                None => return self.wrong.push(format!("it waits for ever: {}", self.near.stands(*now))),
             }
         }
         self.wrong.push("it never ends".into());
@@ -318,7 +318,9 @@ impl<'a> Run<'a> {
             coverage.met("session", "benign");
         }
         let lines = lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (words, name) in [(" C: DATA", "DATA"), (" C: BDAT", "BDAT"), (" C: RSET", "RSET"), (" C: STARTTLS", "STARTTLS")] {
+        for (words, name) in
+            [(" C: DATA", "DATA"), (" C: BDAT", "BDAT"), (" C: RSET", "RSET"), (" C: STARTTLS", "STARTTLS")]
+        {
             if lines.iter().any(|line| line.contains(words)) {
                 coverage.met("said", name);
             }

@@ -74,13 +74,19 @@ pub(super) fn check(plan: &Plan, sending: &[Sending], owner: &Owner, coverage: &
             let verdict = match &recipient.outcome {
                 Outcome::Accepted(reply) => {
                     coverage.met("outcome", "accepted");
-                    check_reply(owner, one.message, to, reply, true)
-                        .and(same(taken, 1, "accepted, and so often delivered"))
+                    check_reply(owner, one.message, to, reply, true).and(same(
+                        taken,
+                        1,
+                        "accepted, and so often delivered",
+                    ))
                 }
                 Outcome::Refused(reply) => {
                     coverage.met("outcome", "refused");
-                    check_reply(owner, one.message, to, reply, false)
-                        .and(same(taken, 0, "refused, and so often delivered"))
+                    check_reply(owner, one.message, to, reply, false).and(same(
+                        taken,
+                        0,
+                        "refused, and so often delivered",
+                    ))
                 }
                 Outcome::NotSent => {
                     coverage.met("outcome", "not sent");

@@ -153,6 +153,15 @@ impl<'a> Near<'a> {
         if self.over.is_some() { None } else { self.link.turn(now).deadline }
     }
 
+    /// Where it stands, for people.
+    pub(super) fn stands(&mut self, now: Instant) -> String {
+        let client = self.link.end_mut();
+        let (phase, has_body) = (client.phase(), client.body(now).is_some());
+        let waits = client.wants(now).write.len();
+        let given: Vec<_> = self.sending.iter().map(|one| (one.message, one.given, one.ends_behind)).collect();
+        format!("in {phase}, a message is asked for: {has_body}, {waits} octets wait, given: {given:?}")
+    }
+
     fn hear(&mut self, now: Instant, event: Event, coverage: &mut Coverage) {
         let octets = self.link.end().octets();
         match event {

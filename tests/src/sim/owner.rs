@@ -252,7 +252,11 @@ impl Owner {
         let greeting = decision.question() == Question::Greeting;
         if self.dice.one_in(6) {
             // In the machine's own words, which bear no number.
-            if accepted { decision.accept() } else { decision.reject() }
+            if accepted {
+                decision.accept()
+            } else {
+                decision.reject()
+            }
             return accepted;
         }
         self.numbers += 1;
@@ -342,7 +346,8 @@ mod tests {
 
     #[test]
     fn an_address_says_which_message_it_belongs_to() {
-        let known = ["m3@example.org", "r0.m12@example.net", "\"r1 m4 \\\"q\\\"\"@example.net", "r2.m5.käse@example.net"];
+        let known =
+            ["m3@example.org", "r0.m12@example.net", "\"r1 m4 \\\"q\\\"\"@example.net", "r2.m5.käse@example.net"];
         assert_eq!(known.map(message_of), [Some(3), Some(12), Some(4), Some(5)]);
         assert_eq!(["", "tim@example.org", "example.m@x"].map(message_of), [None, None, None]);
     }

@@ -226,7 +226,11 @@ impl Plan {
             clear_text: dice.one_in(4),
             limits: limits(dice),
             grouping: dice.pick(&[Grouping::Flights, Grouping::Flights, Grouping::Groups, Grouping::OneByOne]),
-            without: some_of(dice, 12, &["PIPELINING", "CHUNKING", "SIZE", "8BITMIME", "PIPECONNECT", "AUTH", "STARTTLS"]),
+            without: some_of(
+                dice,
+                12,
+                &["PIPELINING", "CHUNKING", "SIZE", "8BITMIME", "PIPECONNECT", "AUTH", "STARTTLS"],
+            ),
             with: some_of(dice, 40, &["PIPELINING", "CHUNKING", "8BITMIME", "DSN", "SIZE 100"]),
             remembers: !dice.one_in(4),
             pace: dice.pick(&[Pace::AtOnce, Pace::AtOnce, Pace::WhenReady, Pace::OneByOne]),
@@ -321,13 +325,7 @@ fn proxies(dice: &mut Dice, server: &str, real_tls: bool) -> Vec<Proxy> {
             let wants = match scheme {
                 Scheme::Socks4 | Scheme::Socks4a => Wants::Nothing,
                 Scheme::Socks5 | Scheme::Socks5h => dice.pick(&[Wants::Nothing, Wants::Password]),
-                _ => dice.pick(&[
-                    Wants::Nothing,
-                    Wants::Nothing,
-                    Wants::Password,
-                    Wants::PasswordAnew,
-                    Wants::Digest,
-                ]),
+                _ => dice.pick(&[Wants::Nothing, Wants::Nothing, Wants::Password, Wants::PasswordAnew, Wants::Digest]),
             };
             let socks4 = !scheme.carries_ipv6();
             let known = wants != Wants::Nothing && !dice.one_in(10);
@@ -418,7 +416,17 @@ fn content(dice: &mut Dice) -> Vec<u8> {
         _ => dice.range(65_543, 300_000),
     };
     let parts: [&[u8]; 12] = [
-        b"\r\n", b"\r\n", b"\r\n.\r\n", b".", b"\r", b"\n", b"..", b"\r\n.", b"QUIT\r\n", b"\xff\x00\x16\x15\x17", b"caf\xc3\xa9",
+        b"\r\n",
+        b"\r\n",
+        b"\r\n.\r\n",
+        b".",
+        b"\r",
+        b"\n",
+        b"..",
+        b"\r\n.",
+        b"QUIT\r\n",
+        b"\xff\x00\x16\x15\x17",
+        b"caf\xc3\xa9",
         b".\r",
     ];
     // Most messages have but CRLF.
