@@ -175,7 +175,7 @@ fn sessions(plan: &Plan, lines: &Lines, coverage: &mut Coverage) -> Vec<String> 
             coverage.met("session", "answers an error");
         }
         if plan.remembers {
-            if let Some(remembered) = run.remembered {
+            if let Some(remembered) = run.near.remembered {
                 let text = remembered.to_string();
                 match text.parse::<Remembered>() {
                     Ok(read) if read == remembered => config = config.remembered(remembered),
@@ -207,7 +207,6 @@ struct Run<'a> {
     near: Near<'a>,
     far: Far<'a>,
     stream: Stream,
-    remembered: Option<Remembered>,
     wrong: Vec<String>,
 }
 
@@ -245,7 +244,6 @@ impl<'a> Run<'a> {
             near: Near::new(plan, client, to_send, dice.fork()),
             far: Far::new(plan, session, acceptor, dice.fork()),
             stream,
-            remembered: None,
             wrong: Vec::new(),
         })
     }
@@ -254,7 +252,6 @@ impl<'a> Run<'a> {
     fn go(&mut self, now: &mut Instant, coverage: &mut Coverage) {
         for _ in 0..TURNS {
             let mut moved = self.near.turn(*now, &mut self.stream, coverage);
-            self.remembered = self.near.client().remembered().or(self.remembered.take());
             moved |= self.far.turn(*now, &mut self.stream, coverage);
             if self.near.over.is_some() && self.far.gone {
                 return;
@@ -310,6 +307,11 @@ impl<'a> Run<'a> {
         if self.near.ready {
             let (asked, reached) = (self.plan.grouping, client.grouping());
             coverage.met("grouping", format!("{asked:?} asked, {reached:?} reached"));
+            let offered = client.extensions();
+            let bears = offered.pipelining() && (offered.chunking() || asked != smtp_proto::Grouping::Flights);
+            if bears && reached < asked {
+                coverage.met("grouping", format!("stepped down from {asked:?} to {reached:?}"));
+            }
             if client.spoke_early() {
                 coverage.met("early", format!("in session {}", self.session + 1));
             }

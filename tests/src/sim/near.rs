@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use proxy_proto::Instant;
-use smtp_proto::client::{CommandId, Event, Report, TransactionId};
+use smtp_proto::client::{CommandId, Event, Remembered, Report, TransactionId};
 use smtp_proto::command::Command;
 use smtp_proto::session::{Did, FAREWELL, Link, Polled};
 use smtp_proto::{Connection, Error};
@@ -53,6 +53,8 @@ pub(super) struct Near<'a> {
     alive: Instant,
     /// The session was ready.
     pub(super) ready: bool,
+    /// What is worth remembering of the server.
+    pub(super) remembered: Option<Remembered>,
     /// When the error was told.
     failed_at: Option<Instant>,
     /// How it ended.
@@ -74,6 +76,7 @@ impl<'a> Near<'a> {
             began: None,
             alive: Instant::EPOCH,
             ready: false,
+            remembered: None,
             failed_at: None,
             over: None,
             wrong: Vec::new(),
@@ -164,6 +167,9 @@ impl<'a> Near<'a> {
 
     fn hear(&mut self, now: Instant, event: Event, coverage: &mut Coverage) {
         let octets = self.link.end().octets();
+        if matches!(event, Event::Ready | Event::Sent(_)) {
+            self.remembered = self.link.end().remembered().or(self.remembered.take());
+        }
         match event {
             Event::Ready => {
                 if std::mem::replace(&mut self.ready, true) {

@@ -188,6 +188,8 @@ impl Plan {
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let dice = &mut dice;
+        // Where everything goes wrong at once, little is seen of each.
+        let calm = dice.one_in(4);
         let real_tls = dice.one_in(60);
         let security = dice.pick(&[
             Security::None,
@@ -205,9 +207,13 @@ impl Plan {
         let secret = format!("tan-{:016x}-staaf", dice.next());
         let right = !dice.one_in(5);
         let right_secret = if right { secret.clone() } else { "another one".to_owned() };
-        let credentials = dice.one_in(2).then(|| (credentials(dice, &secret), right));
-        let (messages, networks) = (messages(dice), (0..SESSIONS).map(|_| network(dice, real_tls)).collect());
-        let proxies = proxies(dice, host, real_tls);
+        let credentials = dice.one_in(3).then(|| (credentials(dice, &secret), right));
+        let messages = messages(dice);
+        // Many octets one by one are slow, and show no more than a few.
+        let octets: usize = messages.iter().map(|message| message.content.len()).sum();
+        let least = if octets > 10_000 || real_tls { 100 } else { 1 };
+        let networks = (0..SESSIONS).map(|_| network(dice, least, calm)).collect();
+        let proxies = proxies(dice, host, real_tls, calm);
         // A wrong token is followed by the right one, where its source has that.
         let fresh_token = !right && dice.one_in(2);
         Self {
@@ -223,8 +229,8 @@ impl Plan {
             credentials,
             secret,
             right_secret,
-            clear_text: dice.one_in(4),
-            limits: limits(dice),
+            clear_text: dice.one_in(2),
+            limits: limits(dice, calm),
             grouping: dice.pick(&[Grouping::Flights, Grouping::Flights, Grouping::Groups, Grouping::OneByOne]),
             without: some_of(
                 dice,
@@ -236,7 +242,7 @@ impl Plan {
             pace: dice.pick(&[Pace::AtOnce, Pace::AtOnce, Pace::WhenReady, Pace::OneByOne]),
             noops: if dice.one_in(8) { 2 } else { 0 },
             messages,
-            servers: servers(dice, security, port, lmtp),
+            servers: servers(dice, security, port, lmtp, calm),
             networks,
         }
     }
@@ -252,7 +258,9 @@ impl Plan {
             Security::Implicit => server.implicit,
             _ => false,
         };
-        let proxies = self.proxies.iter().all(|proxy| proxy.wants == Wants::Nothing && !proxy.refuses);
+        let satisfied =
+            |proxy: &Proxy| proxy.knows && proxy.wants != Wants::PasswordAnew && proxy.url.credentials().is_some();
+        let proxies = self.proxies.iter().all(|one| !one.refuses && (one.wants == Wants::Nothing || satisfied(one)));
         let still = network.fault.is_none() && network.up.stall.is_none() && network.down.stall.is_none();
         let long = self.limits.mail >= Limits::interactive().mail && self.limits.operation.is_none();
         let whole = self.messages.iter().all(|one| !one.abandoned && one.endings != LineEndings::Strict);
@@ -284,8 +292,8 @@ fn credentials(dice: &mut Dice, secret: &str) -> Credentials {
     }
 }
 
-fn limits(dice: &mut Dice) -> Limits {
-    let limits = match dice.below(3) {
+fn limits(dice: &mut Dice, calm: bool) -> Limits {
+    let limits = match dice.below(if calm { 2 } else { 3 }) {
         0 => Limits::rfc5321(),
         1 => Limits::interactive(),
         _ => {
@@ -307,10 +315,10 @@ fn limits(dice: &mut Dice) -> Limits {
             }
         }
     };
-    if dice.one_in(10) { limits.operation(dice.millis(500, 20_000)) } else { limits }
+    if !calm && dice.one_in(10) { limits.operation(dice.millis(500, 20_000)) } else { limits }
 }
 
-fn proxies(dice: &mut Dice, server: &str, real_tls: bool) -> Vec<Proxy> {
+fn proxies(dice: &mut Dice, server: &str, real_tls: bool, calm: bool) -> Vec<Proxy> {
     let count = [0, 0, 0, 0, 1, 1, 2, 3][dice.below(8)];
     let all = [Scheme::Socks4, Scheme::Socks4a, Scheme::Socks5, Scheme::Socks5h, Scheme::Http, Scheme::Https];
     (0..count)
@@ -328,27 +336,28 @@ fn proxies(dice: &mut Dice, server: &str, real_tls: bool) -> Vec<Proxy> {
                 _ => dice.pick(&[Wants::Nothing, Wants::Nothing, Wants::Password, Wants::PasswordAnew, Wants::Digest]),
             };
             let socks4 = !scheme.carries_ipv6();
-            let known = wants != Wants::Nothing && !dice.one_in(10);
+            let known = wants != Wants::Nothing && (calm || !dice.one_in(20));
             let credentials = match known {
                 _ if socks4 && dice.one_in(2) => Some(ProxyCredentials::new("fred", "")),
                 true => Some(ProxyCredentials::new("fred", "open sesame")),
                 false => None,
             };
-            let knows = !dice.one_in(12);
-            Proxy { url: ProxyUrl::new(scheme, target, credentials), wants, knows, refuses: dice.one_in(25) }
+            let knows = calm || !dice.one_in(20);
+            let refuses = !calm && dice.one_in(25);
+            Proxy { url: ProxyUrl::new(scheme, target, credentials), wants, knows, refuses }
         })
         .collect()
 }
 
-fn weather(dice: &mut Dice, real_tls: bool) -> Weather {
-    let stall = dice.one_in(12).then(|| (dice.below(4000) as u64, dice.millis(1, 30_000)));
+fn weather(dice: &mut Dice, least: usize, calm: bool) -> Weather {
+    let stall = (!calm && dice.one_in(12)).then(|| (dice.below(4000) as u64, dice.millis(1, 30_000)));
     Weather {
         latency: dice.millis(0, 100),
         jitter: if dice.one_in(3) { dice.millis(0, 200) } else { Duration::ZERO },
         gathers: if dice.one_in(4) { dice.millis(1, 100) } else { Duration::ZERO },
         piece: match dice.below(4) {
-            0 if !real_tls => dice.range(1, 3),
-            1 => dice.range(1, 200),
+            0 => dice.range(least, least + 2),
+            1 => dice.range(least, least + 200),
             _ => usize::MAX,
         },
         capacity: if dice.one_in(3) { dice.range(200, 20_000) } else { 1 << 20 },
@@ -356,9 +365,9 @@ fn weather(dice: &mut Dice, real_tls: bool) -> Weather {
     }
 }
 
-fn network(dice: &mut Dice, real_tls: bool) -> Network {
-    let (up, down) = (weather(dice, real_tls), weather(dice, real_tls));
-    let fault = dice.one_in(3).then(|| {
+fn network(dice: &mut Dice, least: usize, calm: bool) -> Network {
+    let (up, down) = (weather(dice, least, calm), weather(dice, least, calm));
+    let fault = (!calm && dice.one_in(2)).then(|| {
         let place = match dice.below(4) {
             0 => dice.below(200),
             1 => dice.below(1000),
@@ -445,7 +454,7 @@ fn content(dice: &mut Dice) -> Vec<u8> {
     octets
 }
 
-fn policy(dice: &mut Dice) -> Policy {
+fn policy(dice: &mut Dice, calm: bool) -> Policy {
     let mut often = |odds: &[usize]| dice.pick(odds);
     let policy = Policy {
         greeting: often(&[0, 0, 0, 30]),
@@ -454,18 +463,18 @@ fn policy(dice: &mut Dice) -> Policy {
         message: often(&[0, 0, 8, 2]),
         auth: often(&[0, 0, 0, 10]),
         closing: often(&[0, 0, 3, 10]),
-        lost_track: often(&[0, 0, 0, 2]),
+        lost_track: often(&[0, 0, 2, 2]),
         shuts_down: often(&[0, 0, 0, 0, 0, 12]),
         vanishes: often(&[0, 0, 0, 0, 0, 0, 12]),
         late: often(&[0, 0, 0, 5]),
         lateness: Duration::from_secs(often(&[1, 1, 10, 400]) as u64),
     };
-    if dice.one_in(3) { Policy::default() } else { policy }
+    if calm || dice.one_in(4) { Policy::default() } else { policy }
 }
 
-fn servers(dice: &mut Dice, security: Security, port: u16, lmtp: bool) -> Vec<Server> {
+fn servers(dice: &mut Dice, security: Security, port: u16, lmtp: bool, calm: bool) -> Vec<Server> {
     // As the client expects it, more often than chance would have it.
-    let fits = !dice.one_in(8);
+    let fits = calm || !dice.one_in(12);
     let implicit = match security {
         Security::Implicit => fits,
         Security::Auto if port == 465 => !dice.one_in(4),
@@ -476,14 +485,14 @@ fn servers(dice: &mut Dice, security: Security, port: u16, lmtp: bool) -> Vec<Se
         Security::StartTls => fits,
         _ => implicit || dice.one_in(2),
     };
-    let speaks_lmtp = if dice.one_in(20) { !lmtp } else { lmtp };
-    let (config, is_strict) = server(dice, speaks_lmtp);
-    let mut servers = vec![Server { config, implicit, tls, lmtp: speaks_lmtp, is_strict, policy: policy(dice) }];
+    let speaks_lmtp = if !calm && dice.one_in(30) { !lmtp } else { lmtp };
+    let (config, is_strict) = server(dice, speaks_lmtp, calm);
+    let mut servers = vec![Server { config, implicit, tls, lmtp: speaks_lmtp, is_strict, policy: policy(dice, calm) }];
     while servers.len() < SESSIONS {
         // What is remembered of it is stale then.
         let last = servers[servers.len() - 1].clone();
         if dice.one_in(3) {
-            let (config, is_strict) = server(dice, speaks_lmtp);
+            let (config, is_strict) = server(dice, speaks_lmtp, calm);
             servers.push(Server { config, is_strict, ..last });
         } else {
             servers.push(last);
@@ -492,7 +501,7 @@ fn servers(dice: &mut Dice, security: Security, port: u16, lmtp: bool) -> Vec<Se
     servers
 }
 
-fn server(dice: &mut Dice, lmtp: bool) -> (server::Config, bool) {
+fn server(dice: &mut Dice, lmtp: bool, calm: bool) -> (server::Config, bool) {
     let mut config = server::Config::new("mx.example.org").expect("a name").lmtp(lmtp);
     let all = MechanismName::BY_STRENGTH;
     let names = ["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"];
@@ -522,13 +531,13 @@ fn server(dice: &mut Dice, lmtp: bool) -> (server::Config, bool) {
     if dice.one_in(8) {
         limits.recipients = dice.range(1, 4);
     }
-    if dice.one_in(20) {
+    if !calm && dice.one_in(20) {
         limits.commands = dice.range(1, 20) as u32;
     }
-    if dice.one_in(10) {
+    if !calm && dice.one_in(10) {
         limits.errors = dice.range(0, 3) as u32;
     }
-    if dice.one_in(8) {
+    if !calm && dice.one_in(8) {
         (limits.command_time, limits.content_time) = (dice.millis(50, 20_000), dice.millis(50, 20_000));
     }
     let defaults = server::Limits::default();
