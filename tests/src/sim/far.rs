@@ -51,6 +51,9 @@ pub(super) struct Far<'a> {
     /// What was read and not taken: from the stream, then by each floor.
     levels: Vec<Vec<u8>>,
     out: Vec<u8>,
+    dice: Dice,
+    /// 354 was said, and nothing since.
+    in_content: bool,
     ended: bool,
     unwritable: bool,
     /// Our direction is closed.
@@ -89,6 +92,8 @@ impl<'a> Far<'a> {
             floors: Vec::new(),
             levels: vec![Vec::new()],
             out: Vec::new(),
+            dice: dice.fork(),
+            in_content: false,
             ended: false,
             unwritable: false,
             closed: false,
@@ -395,6 +400,10 @@ impl<'a> Far<'a> {
             link.did(Did::Closed);
         }
         moved |= n > 0 || !said.is_empty() || flush || close;
+        let in_clear = link.end().tls().is_none() && !self.unwritable;
+        if in_clear && self.refuses_content(&said, n, coverage) {
+            return true;
+        }
         if !self.unwritable {
             self.say(&said);
         }
@@ -403,6 +412,33 @@ impl<'a> Far<'a> {
             stream.close(Way::Down, now);
         }
         moved
+    }
+
+    /// What the server's machine never says, and servers do: a refusal of DATA, or of a message that is not complete. What was
+    /// said before goes out, then the refusal, and then it is gone: so it has taken nothing since.
+    fn refuses_content(&mut self, said: &[u8], heard: usize, coverage: &mut Coverage) -> bool {
+        let policy = self.plan.servers[self.session].policy;
+        let go = said.windows(4).position(|part| part == b"354 ");
+        let (before, refusal) = match go {
+            Some(at) if self.dice.one_in(policy.data) => (at, self.dice.pick(&[451, 554, 421])),
+            None if self.in_content
+                && said.is_empty()
+                && self.out.is_empty()
+                && heard > 0
+                && self.dice.one_in(policy.amid) =>
+            {
+                (0, self.dice.pick(&[452, 552, 421]))
+            }
+            _ => {
+                self.in_content = go.is_some() || (self.in_content && said.is_empty());
+                return false;
+            }
+        };
+        coverage.met("server refuses", if go.is_some() { "DATA" } else { "a message amid it" });
+        self.say(&said[..before]);
+        self.say(format!("{refusal} no\r\n").as_bytes());
+        self.top = Top::Over;
+        true
     }
 
     fn say(&mut self, octets: &[u8]) {

@@ -345,6 +345,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_found() {
+        let mut coverage = Coverage::default();
+        // The first session in which anything is delivered.
+        let (plan, delivering) = (0..)
+            .map(Plan::new)
+            .find_map(|plan| {
+                let config = configure(&plan, &Lines::default());
+                let all = plan.messages.iter().enumerate().map(|(at, message)| (at, message.to.clone())).collect();
+                let mut run = Run::new(&plan, 0, &config, all).expect("a session");
+                run.go(&mut Instant::EPOCH.after(Duration::from_secs(1)), &mut Coverage::default());
+                let (sending, owner) = (run.near.sending, run.far.owner);
+                (!owner.delivered.is_empty()).then(|| (plan.clone(), (sending, owner)))
+            })
+            .expect("a seed");
+        let (sending, mut owner) = delivering;
+        let none: [String; 0] = [];
+        assert_eq!(model::check(&plan, &sending, &owner, &mut coverage), none);
+        let twice = owner.delivered[0].clone();
+        owner.delivered.push(twice);
+        assert_ne!(model::check(&plan, &sending, &owner, &mut coverage), none, "delivered twice");
+        owner.delivered.pop();
+        owner.delivered[0].content.push(b'x');
+        assert_ne!(model::check(&plan, &sending, &owner, &mut coverage), none, "an octet more");
+        owner.delivered[0].content.pop();
+        owner.delivered[0].to.pop();
+        assert_ne!(model::check(&plan, &sending, &owner, &mut coverage), none, "a recipient less");
+        owner.delivered.clear();
+        let mut given_up = sending;
+        given_up[0].report = None;
+        assert_ne!(model::check(&plan, &given_up, &owner, &mut coverage), none, "not reported");
+    }
+
+    #[test]
     fn a_seed_is_a_run() {
         let real = (0..).find(|seed| !Plan::new(*seed).real_tls).expect("a seed");
         let twice = [real, real].map(|seed| run(seed).map_err(|violation| violation.to_string()));

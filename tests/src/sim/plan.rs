@@ -75,6 +75,10 @@ pub struct Policy {
     pub mail: usize,
     /// RCPT.
     pub rcpt: usize,
+    /// DATA, in clear; the server goes then.
+    pub data: usize,
+    /// The message, once octets of it have come and it is not complete, in clear; the server goes then.
+    pub amid: usize,
     /// The message.
     pub message: usize,
     /// AUTH, whatever the password.
@@ -272,7 +276,16 @@ impl Plan {
 impl Policy {
     /// Whoever asks is answered with yes, or with a no that ends nothing but the message.
     fn is_kind(&self) -> bool {
-        let ends = [self.greeting, self.closing, self.lost_track, self.shuts_down, self.vanishes, self.late];
+        let ends = [
+            self.greeting,
+            self.data,
+            self.amid,
+            self.closing,
+            self.lost_track,
+            self.shuts_down,
+            self.vanishes,
+            self.late,
+        ];
         ends.iter().all(|odds| *odds == 0)
     }
 }
@@ -460,6 +473,8 @@ fn policy(dice: &mut Dice, calm: bool) -> Policy {
         greeting: often(&[0, 0, 0, 30]),
         mail: often(&[0, 0, 20, 4]),
         rcpt: often(&[0, 0, 8, 2]),
+        data: often(&[0, 0, 0, 4]),
+        amid: often(&[0, 0, 0, 8]),
         message: often(&[0, 0, 8, 2]),
         auth: often(&[0, 0, 0, 10]),
         closing: often(&[0, 0, 3, 10]),
