@@ -17,11 +17,11 @@ impl Dice {
 
     /// Other dice, which depend on these and on nothing else.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.throw())
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn throw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -32,7 +32,7 @@ impl Dice {
     /// A number below `limit`; 0 where that is 0.
     pub fn below(&mut self, limit: usize) -> usize {
         // The remainder is as good as even for limits that are small beside 2^64.
-        (self.next() % (limit.max(1) as u64)) as usize
+        (self.throw() % (limit.max(1) as u64)) as usize
     }
 
     /// A number from `least` to `most`, both included.
@@ -76,7 +76,7 @@ mod tests {
             4_593_380_528_125_082_431,
             16_408_922_859_458_223_821,
         ];
-        assert_eq!(expected.map(|_| dice.next()), expected);
+        assert_eq!(expected.map(|_| dice.throw()), expected);
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl Plan {
         let port = dice.pick(&[25, 587, 465]);
         let host = if real_tls { "localhost" } else { dice.pick(&["mx.example.org", "192.0.2.25", "[2001:db8::25]"]) };
         let lmtp = dice.one_in(6);
-        let secret = format!("tan-{:016x}-staaf", dice.next());
+        let secret = format!("tan-{:016x}-staaf", dice.throw());
         let right = !dice.one_in(5);
         let right_secret = if right { secret.clone() } else { "another one".to_owned() };
         let credentials = dice.one_in(3).then(|| (credentials(dice, &secret), right));
