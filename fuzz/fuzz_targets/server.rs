@@ -1,5 +1,5 @@
-//! See `tests::fuzz::server`.
+//! See `tests::fuzz_server::server`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz::server(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz_server::server(input));

@@ -20,7 +20,10 @@ mod dial;
 mod drive;
 #[cfg(feature = "pool")]
 pub mod pool;
+pub mod serve;
 mod stream;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod transport;
 
 use std::io::{self, Read};
@@ -30,7 +33,7 @@ use smtp_proto::client::{Envelope, Report};
 use smtp_proto::command::Command;
 use smtp_proto::dial::Verdict;
 use smtp_proto::reply::Reply;
-use smtp_proto::session::{Fitness, Progress, Reuse, Session};
+use smtp_proto::session::{Fitness, Once, Progress, Reuse, Session};
 use smtp_proto::{Config, Connection, Route};
 
 pub use dial::{connect, race};
@@ -110,7 +113,22 @@ impl<S: Transport> Smtp<S> {
     /// [`Error::Message`] where `message` cannot be read; the session is over then. [`Error::Misuse`],
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
     pub fn send(&mut self, envelope: &Envelope, message: impl Read) -> Result<Report, Error> {
-        let mut task = self.session.send(self.clock.now(), envelope.clone(), message)?;
+        let mut task = self.session.send(self.clock.now(), envelope.clone(), Once::new(message))?;
+        self.run(&mut task)?
+    }
+
+    /// The same, with a message that can be opened again: it goes in as many transactions as the server asks for, by its
+    /// limits (RFC 9422) or by 452 "too many recipients", and what is told is one report.
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    pub fn send_from<R: Read>(
+        &mut self,
+        envelope: &Envelope,
+        open: impl FnMut() -> io::Result<R>,
+    ) -> Result<Report, Error> {
+        let mut task = self.session.send(self.clock.now(), envelope.clone(), open)?;
         self.run(&mut task)?
     }
 
@@ -129,6 +147,24 @@ impl<S: Transport> Smtp<S> {
         messages: impl IntoIterator<Item = (Envelope, R)>,
         mut told: impl FnMut(Result<Report, Error>),
     ) -> Result<(), Error> {
+        let once = messages.into_iter().map(|(envelope, message)| (envelope, Once::new(message)));
+        let mut task = self.session.send_all(self.clock.now(), once)?;
+        while let Some(sent) = self.run(&mut task)? {
+            told(sent);
+        }
+        Ok(())
+    }
+
+    /// The same, with messages that can be opened again, as in [`send_from`](Self::send_from).
+    ///
+    /// # Errors
+    ///
+    /// As for [`send_all`](Self::send_all).
+    pub fn send_all_from<R: Read, F: FnMut() -> io::Result<R>>(
+        &mut self,
+        messages: impl IntoIterator<Item = (Envelope, F)>,
+        mut told: impl FnMut(Result<Report, Error>),
+    ) -> Result<(), Error> {
         let mut task = self.session.send_all(self.clock.now(), messages)?;
         while let Some(sent) = self.run(&mut task)? {
             told(sent);
@@ -143,7 +179,7 @@ impl<S: Transport> Smtp<S> {
     /// [`Error::Session`], [`Error::Misuse`], [`Error::Unfinished`]. A reply of 4yz or 5yz is no error.
     pub fn command(&mut self, command: Command) -> Result<Reply, Error> {
         let mut task = self.session.command(self.clock.now(), command)?;
-        self.run(&mut task)
+        Ok(self.run(&mut task)??)
     }
 
     /// Says QUIT, and closes.

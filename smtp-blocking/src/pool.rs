@@ -104,13 +104,13 @@ impl Pool {
     ///
     /// As for [`get`](Self::get), and those of [`Smtp::send`].
     pub fn send(&self, envelope: &Envelope, message: impl Read + Clone) -> Result<Report, Error> {
-        let first = self.get()?.send(envelope, message.clone());
+        let first = self.get()?.send_from(envelope, || Ok(message.clone()));
         match &first {
             Ok(report) if is_lost_in_vain(report) => {}
             Err(crate::Error::Session { .. }) => {}
             _ => return Ok(first?),
         }
-        Ok(self.get()?.send(envelope, message)?)
+        Ok(self.get()?.send_from(envelope, || Ok(message.clone()))?)
     }
 
     /// The pool itself.

@@ -1,50 +1,80 @@
 //! The messages to be sent: files as they are, standard input, or one that is built.
 //!
-//! The rules of this file: files are opened before anything is connected to, so that a missing one costs no session; none
-//! is held in memory; what cannot be read twice and must be is put into a temporary file.
+//! The rules of this file: files are opened and looked through before anything is connected to, so that a missing one costs
+//! no session and the server is told what it must know; none is held in memory; what cannot be read twice is put into a
+//! temporary file.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mail_builder::MessageBuilder;
+use smtp_proto::body::Survey;
+use smtp_proto::client::{BodyKind, Envelope};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::failure::Failure;
 
 /// One message, which can be read as often as it is to be sent.
-pub(crate) enum Message {
-    File { file: File, octets: Option<u64> },
-    Stdin,
-    Built(Vec<u8>),
+pub(crate) struct Message {
+    kept: Kept,
+    survey: Survey,
+}
+
+enum Kept {
+    File(File),
+    Memory(Vec<u8>),
+}
+
+impl Kept {
+    fn read(&self) -> io::Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Self::File(file) => Box::new(Place::of(file)?),
+            Self::Memory(message) => Box::new(&message[..]),
+        })
+    }
 }
 
 impl Message {
-    /// Opens a file, or standard input where the name is `-`. `once`: it is sent one time only.
-    pub(crate) fn open(path: &Path, once: bool) -> Result<Self, Failure> {
+    /// Opens a file, or standard input where the name is `-`.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let fault = |error: io::Error| Failure::input(format_args!("{}: {error}", path.display()));
         if path.as_os_str() == "-" {
-            return if once { Ok(Self::Stdin) } else { Self::spool(io::stdin().lock()).map_err(fault) };
+            return Self::spool(io::stdin().lock()).map_err(fault);
         }
         let file = File::open(path).map_err(fault)?;
         let facts = file.metadata().map_err(fault)?;
         if facts.is_dir() {
             return Err(Failure::input(format_args!("{}: this is a directory", path.display())));
         }
-        match facts.is_file() {
-            // A pipe can be read but once.
-            false if !once => Self::spool(file).map_err(fault),
-            regular => Ok(Self::File { file, octets: regular.then_some(facts.len()) }),
-        }
+        // A pipe can be read but once.
+        if facts.is_file() { Self::of(Kept::File(file)) } else { Self::spool(file) }.map_err(fault)
     }
 
     fn spool(mut from: impl Read) -> io::Result<Self> {
         let mut file = tempfile::tempfile()?;
-        let octets = io::copy(&mut from, &mut file)?;
-        Ok(Self::File { file, octets: Some(octets) })
+        io::copy(&mut from, &mut file)?;
+        Self::of(Kept::File(file))
+    }
+
+    /// Looks the message through: what it is made of decides what the server must be told.
+    fn of(kept: Kept) -> io::Result<Self> {
+        let mut survey = Survey::default();
+        let mut from = kept.read()?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => survey.write(&buffer[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        drop(from);
+        Ok(Self { kept, survey })
     }
 
     /// A message of these parts.
@@ -63,45 +93,40 @@ impl Message {
             .text_body(body)
             .write_to_vec()
             .map_err(|error| Failure::input(format_args!("the message cannot be built: {error}")))?;
-        Ok(Self::Built(message))
+        Self::of(Kept::Memory(message)).map_err(|error| Failure::input(format_args!("the message: {error}")))
     }
 
-    /// The length, where it is known before the message is read.
-    pub(crate) fn octets(&self) -> Option<u64> {
-        match self {
-            Self::File { octets, .. } => *octets,
-            Self::Stdin => None,
-            Self::Built(message) => Some(message.len() as u64),
-        }
+    /// The length.
+    pub(crate) fn octets(&self) -> u64 {
+        self.survey.octets()
+    }
+
+    /// The envelope, with what the server must be told of this message.
+    pub(crate) fn declare(&self, envelope: Envelope) -> Envelope {
+        let envelope = envelope.size(self.octets());
+        // A line of more than 998 octets would need BINARYMIME by the letter; everybody carries it, and few offer that.
+        let envelope = if self.survey.has_eight_bit() { envelope.body(BodyKind::EightBitMime) } else { envelope };
+        if self.survey.has_eight_bit_header() { envelope.smtputf8() } else { envelope }
     }
 
     /// The message from its beginning.
-    pub(crate) fn read(&self) -> io::Result<Box<dyn Read>> {
-        Ok(match self {
-            Self::File { file, octets: Some(_) } => Box::new(Place { file: file.try_clone()?, at: 0 }),
-            Self::File { file, octets: None } => Box::new(file.try_clone()?),
-            Self::Stdin => Box::new(io::stdin().lock()),
-            Self::Built(message) => Box::new(Cursor::new(message.clone())),
-        })
+    pub(crate) fn read(&self) -> io::Result<Box<dyn Read + '_>> {
+        self.kept.read()
     }
 
-    /// The message from its beginning, for who must not wait for somebody else to write it.
-    pub(crate) fn read_tokio(&self) -> io::Result<Box<dyn AsyncRead + Unpin>> {
-        Ok(match self {
-            Self::File { file, octets: Some(_) } => Box::new(Place { file: file.try_clone()?, at: 0 }),
-            Self::File { file, octets: None } => Box::new(tokio::fs::File::from_std(file.try_clone()?)),
-            Self::Stdin => Box::new(tokio::io::stdin()),
-            Self::Built(message) => Box::new(Cursor::new(message.clone())),
+    /// The same for tokio.
+    pub(crate) fn read_tokio(&self) -> io::Result<Box<dyn AsyncRead + Unpin + '_>> {
+        Ok(match &self.kept {
+            Kept::File(file) => Box::new(Place::of(file)?),
+            Kept::Memory(message) => Box::new(&message[..]),
         })
     }
 
     /// The same for async-std.
-    pub(crate) fn read_async_std(&self) -> io::Result<Box<dyn futures_io::AsyncRead + Unpin>> {
-        Ok(match self {
-            Self::File { file, octets: Some(_) } => Box::new(Place { file: file.try_clone()?, at: 0 }),
-            Self::File { file, octets: None } => Box::new(async_std::fs::File::from(file.try_clone()?)),
-            Self::Stdin => Box::new(async_std::io::stdin()),
-            Self::Built(message) => Box::new(async_std::io::Cursor::new(message.clone())),
+    pub(crate) fn read_async_std(&self) -> io::Result<Box<dyn futures_io::AsyncRead + Unpin + '_>> {
+        Ok(match &self.kept {
+            Kept::File(file) => Box::new(Place::of(file)?),
+            Kept::Memory(message) => Box::new(&message[..]),
         })
     }
 }
@@ -110,6 +135,12 @@ impl Message {
 struct Place {
     file: File,
     at: u64,
+}
+
+impl Place {
+    fn of(file: &File) -> io::Result<Self> {
+        Ok(Self { file: file.try_clone()?, at: 0 })
+    }
 }
 
 impl Read for Place {
@@ -150,8 +181,8 @@ mod tests {
     fn a_file_is_read_from_its_beginning_each_time() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"A: b\n\nc\n").unwrap();
-        let message = Message::open(file.path(), false).unwrap();
-        assert_eq!(message.octets(), Some(8));
+        let message = Message::open(file.path()).unwrap();
+        assert_eq!(message.octets(), 8);
         // One begins before the other is through.
         let mut begun = message.read().unwrap();
         begun.read_exact(&mut [0; 3]).unwrap();
@@ -171,7 +202,7 @@ mod tests {
     #[test]
     fn a_missing_file_and_a_directory_are_no_input() {
         for path in ["/nonexistent/message", "/"] {
-            assert_eq!(Message::open(Path::new(path), true).err().unwrap().status, crate::failure::status::INPUT);
+            assert_eq!(Message::open(Path::new(path)).err().unwrap().status, crate::failure::status::INPUT);
         }
     }
 

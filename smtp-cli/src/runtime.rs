@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use async_std::task::block_on;
 use smtp_proto::Connection;
-use smtp_proto::client::Report;
+use smtp_proto::client::{Envelope, Report};
 use smtp_proto::dial::{Dialer, Id, Verdict};
 use smtp_proto::session::Race;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -18,7 +18,6 @@ use crate::args::RuntimeArg;
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::output::progress::Progress;
-use crate::settings::Mail;
 
 /// What every adapter fails with.
 pub(crate) type Error = smtp_proto::session::Error<io::Error>;
@@ -83,36 +82,36 @@ impl Session {
         .ok()
     }
 
-    /// Sends all there is, and tells what became of each message in its order; `wanted`: somebody looks at a bar.
-    pub(crate) fn send_all(
+    /// Sends these, and tells what became of each message in its order; `wanted`: somebody looks at a bar.
+    pub(crate) fn send_all<'a>(
         &mut self,
-        mail: &Mail,
+        messages: impl Iterator<Item = (Envelope, &'a Message)>,
         wanted: bool,
         mut told: impl FnMut(Result<Report, Failure>),
     ) -> Result<(), Failure> {
-        let progress = |message: &Message| Progress::new(message.octets(), wanted);
+        let progress = move |message: &Message| Progress::new(Some(message.octets()), wanted);
         let told = |sent: Result<Report, Error>| told(sent.map_err(Failure::from));
         match self {
             Self::Tokio(tokio, smtp) => {
-                let messages = mail.each().map(|(envelope, message)| {
-                    let from = message.read_tokio().unwrap_or_else(|error| Box::new(Unreadable(Some(error))));
-                    (envelope, Watched { from, progress: progress(message) })
+                let messages = messages.map(|(envelope, message)| {
+                    let open = move || Ok(Watched { from: message.read_tokio()?, progress: progress(message) });
+                    (envelope, open)
                 });
-                tokio.run(smtp.send_all(messages, told))?;
+                tokio.run(smtp.send_all_from(messages, told))?;
             }
             Self::Blocking(smtp) => {
-                let messages = mail.each().map(|(envelope, message)| {
-                    let from = message.read().unwrap_or_else(|error| Box::new(Unreadable(Some(error))));
-                    (envelope, Watched { from, progress: progress(message) })
+                let messages = messages.map(|(envelope, message)| {
+                    let open = move || Ok(Watched { from: message.read()?, progress: progress(message) });
+                    (envelope, open)
                 });
-                smtp.send_all(messages, told)?;
+                smtp.send_all_from(messages, told)?;
             }
             Self::AsyncStd(smtp) => {
-                let messages = mail.each().map(|(envelope, message)| {
-                    let from = message.read_async_std().unwrap_or_else(|error| Box::new(Unreadable(Some(error))));
-                    (envelope, Watched { from, progress: progress(message) })
+                let messages = messages.map(|(envelope, message)| {
+                    let open = move || Ok(Watched { from: message.read_async_std()?, progress: progress(message) });
+                    (envelope, open)
                 });
-                block_on(smtp.send_all(messages, told))?;
+                block_on(smtp.send_all_from(messages, told))?;
             }
         }
         Ok(())
@@ -176,26 +175,5 @@ impl<R: futures_io::AsyncRead + Unpin> futures_io::AsyncRead for Watched<R> {
             self.progress.advance(read);
         }
         read
-    }
-}
-
-/// A message that could not be opened: its reader is told why.
-struct Unreadable(Option<io::Error>);
-
-impl Read for Unreadable {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(self.0.take().unwrap_or_else(|| io::ErrorKind::NotFound.into()))
-    }
-}
-
-impl AsyncRead for Unreadable {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Err(self.0.take().unwrap_or_else(|| io::ErrorKind::NotFound.into())))
-    }
-}
-
-impl futures_io::AsyncRead for Unreadable {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.read(buffer))
     }
 }

@@ -7,15 +7,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use smtp_proto::Connection;
-use smtp_proto::command::ForwardPath;
 use smtp_proto::dial::{Attempt, Dialer, Policy};
+use smtp_proto::{Config, Connection};
 
 use crate::args::SendArgs;
 use crate::embedded::Embedded;
 use crate::failure::Failure;
 use crate::output::transcript::transcript;
-use crate::output::{Sent, Server, Session, Summary, human, json};
+use crate::output::{Sent, Server, Summary, human, json};
 use crate::runtime;
 use crate::settings::{self, Mail, Plan};
 
@@ -58,31 +57,60 @@ fn go(args: &SendArgs, summary: &mut Summary, arrived: &mut Option<Vec<u8>>) -> 
     let transcript = transcript(shown, args.transcript_file.as_deref())?;
     let plan = Plan::new(args, url, own, transcript)?;
     let done = converse(args, &plan, summary);
+    if let Some(mail) = plan.mail.as_ref().filter(|_| !summary.messages.is_empty() || done.is_ok()) {
+        summary.messages.resize_with(mail.count(), || mail.not_sent(None));
+    }
     if let Some(embedded) = embedded {
         *arrived = Some(embedded.stop());
     }
     done
 }
 
+/// One session after the other, as many as it takes: a server may limit how many messages it takes in one (RFC 9422).
 fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), Failure> {
     summary.route = plan.config.proxies().map(ToString::to_string).collect();
-    let (allowed, credentials) = (plan.allowed.clone(), plan.credentials.clone());
-    let look = move |connection: &Connection| Session::of(connection, &allowed, credentials.as_ref());
-    let dialer = Dialer::new(plan.config.clone(), Policy::default()).map_err(|why| Failure::misuse(&why))?;
-    // What a session had come to is worth telling where it has failed, too.
+    let mut config = plan.config.clone();
+    loop {
+        let mut session = connect(args, plan, config.clone(), summary)?;
+        let usable = match &plan.mail {
+            None => true,
+            Some(mail) => send_all(args, mail, &mut session, summary),
+        };
+        summary.session = Some(plan.look(session.connection()));
+        let left = plan.mail.as_ref().is_some_and(|mail| summary.messages.len() < mail.count());
+        if let Some(verdict) = session.verdict() {
+            config = config.hint(verdict);
+        }
+        if usable {
+            session.quit();
+        }
+        if !usable || !left {
+            summary.validated = plan.mail.is_none();
+            return Ok(());
+        }
+    }
+}
+
+/// Dials; what is found, or what a session had come to when it failed, is told.
+fn connect(args: &SendArgs, plan: &Plan, config: Config, summary: &mut Summary) -> Result<runtime::Session, Failure> {
+    let dialer = Dialer::new(config, Policy::default()).map_err(|why| Failure::misuse(&why))?;
     let failed = Arc::new(Mutex::new(Vec::new()));
-    let seen = (look.clone(), failed.clone());
+    let (seen, look) = (failed.clone(), plan.looker());
     let watch = move |id, connection: &Connection| {
-        let (look, failed) = &seen;
-        failed.lock().unwrap_or_else(PoisonError::into_inner).push((id, look(connection)));
+        seen.lock().unwrap_or_else(PoisonError::into_inner).push((id, look(connection)));
     };
     let server = |port, address: Option<SocketAddr>| {
         // Behind a proxy, whose address it is that the server has is the proxy's secret.
         let address = address.filter(|_| plan.config.proxies().next().is_none());
         Some(Server { host: plan.host.clone(), port, address })
     };
-    let mut session = match runtime::Session::connect(args.runtime, dialer, Box::new(watch)) {
-        Ok(session) => session,
+    match runtime::Session::connect(args.runtime, dialer, Box::new(watch)) {
+        Ok(session) => {
+            let verdict = session.verdict();
+            summary.server = server(verdict.map(|verdict| verdict.port).or(plan.port), session.peer());
+            summary.hint = verdict.map(ToString::to_string);
+            Ok(session)
+        }
         Err(error) => {
             if let Some(telling) = telling(&error) {
                 summary.server = server(plan.port.or(Some(telling.port)), telling.to);
@@ -90,23 +118,9 @@ fn converse(args: &SendArgs, plan: &Plan, summary: &mut Summary) -> Result<(), F
                 let at = failed.iter().position(|(id, _)| Some(*id) == telling.id);
                 summary.session = at.map(|at| failed.swap_remove(at).1);
             }
-            return Err(Failure::from(error).towards(plan.config.proxies().next()));
+            Err(Failure::from(error).towards(plan.config.proxies().next()))
         }
-    };
-    let verdict = session.verdict();
-    summary.server = server(verdict.map(|verdict| verdict.port).or(plan.port), session.peer());
-    summary.hint = verdict.map(ToString::to_string);
-    summary.session = Some(look(session.connection()));
-    let mut usable = true;
-    match &plan.mail {
-        None => summary.validated = true,
-        Some(mail) => usable = send_all(args, mail, &mut session, summary),
     }
-    summary.session = Some(look(session.connection()));
-    if usable {
-        session.quit();
-    }
-    Ok(())
 }
 
 /// The attempt that has most to tell.
@@ -117,28 +131,26 @@ fn telling(error: &runtime::Error) -> Option<&Attempt<io::Error>> {
     }
 }
 
-/// Sends everything; `false` where the session broke down, after which nothing more is sent.
+/// Sends what is left, as much as the server takes; `false` where the session broke down, after which nothing more is sent.
 fn send_all(args: &SendArgs, mail: &Mail, session: &mut runtime::Session, summary: &mut Summary) -> bool {
     let began = Instant::now();
-    let not_sent = |failure| {
-        let envelope = &mail.envelope;
-        Sent::not_sent(envelope.reverse_path().as_str(), envelope.recipients().map(ForwardPath::as_str), failure)
-    };
     let wanted = !args.quiet && !args.json && !args.transcript && args.server.is_some();
     let told = &mut summary.messages;
-    let done = session.send_all(mail, wanted, |sent| {
+    let room = session.connection().mails_left().and_then(|left| usize::try_from(left).ok()).unwrap_or(usize::MAX);
+    // Who says that it takes none is taken at its word where it says so again.
+    let messages = mail.from(told.len()).take(room.max(1));
+    let done = session.send_all(messages, wanted, |sent| {
         told.push(match sent {
             Ok(report) => Sent::of(&report),
-            Err(failure) => not_sent(Some(failure)),
+            Err(failure) => mail.not_sent(Some(failure)),
         });
     });
-    let told_why = told.iter().any(|message| message.failure.is_some());
-    told.resize_with(mail.count(), || not_sent(None));
     if mail.count() > 1 {
-        summary.sending = Some(began.elapsed());
+        *summary.sending.get_or_insert_default() += began.elapsed();
     }
     let usable = done.is_ok();
     // What broke the session is told with the message that it hit, where there was one.
+    let told_why = told.iter().any(|message| message.failure.is_some());
     summary.failure = done.err().filter(|_| !told_why);
     usable
 }

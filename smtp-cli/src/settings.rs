@@ -11,14 +11,16 @@ use std::time::Duration;
 use proxy_proto::ProxyUrl;
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Notify, Ret, Transcript};
+use smtp_proto::command::ForwardPath;
 use smtp_proto::dial::Mode;
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::tls::{Connector, Roots, Settings as Tls, Version};
-use smtp_proto::{Config, Limits, Secret, Security};
+use smtp_proto::{Config, Connection, Limits, Secret, Security};
 
 use crate::args::{DsnArg, LineEndingsArg, RetArg, SecurityArg, SendArgs};
 use crate::failure::Failure;
 use crate::message::Message;
+use crate::output::{Sent, Session};
 use crate::proxy;
 use crate::url::ServerUrl;
 
@@ -56,15 +58,16 @@ impl Mail {
         self.messages.len() * self.rounds as usize
     }
 
-    /// Each message with its envelope, in order.
-    pub(crate) fn each(&self) -> impl Iterator<Item = (Envelope, &Message)> {
-        (0..self.rounds).flat_map(|_| &self.messages).map(|message| {
-            let envelope = self.envelope.clone();
-            match message.octets() {
-                Some(octets) => (envelope.size(octets), message),
-                None => (envelope, message),
-            }
-        })
+    /// A message that did not go out, and why.
+    pub(crate) fn not_sent(&self, failure: Option<Failure>) -> Sent {
+        let envelope = &self.envelope;
+        Sent::not_sent(envelope.reverse_path().as_str(), envelope.recipients().map(ForwardPath::as_str), failure)
+    }
+
+    /// Each message with its envelope, in order, from this one on.
+    pub(crate) fn from(&self, first: usize) -> impl Iterator<Item = (Envelope, &Message)> {
+        let each = (0..self.rounds).flat_map(|_| &self.messages).skip(first);
+        each.map(|message| (message.declare(self.envelope.clone()), message))
     }
 }
 
@@ -102,6 +105,17 @@ pub(crate) fn server(args: &SendArgs, own: Option<&Own>) -> Result<ServerUrl, Fa
 }
 
 impl Plan {
+    /// What can be seen of a session.
+    pub(crate) fn look(&self, connection: &Connection) -> Session {
+        Session::of(connection, &self.allowed, self.credentials.as_ref())
+    }
+
+    /// The same, for somebody who outlives the plan.
+    pub(crate) fn looker(&self) -> impl Fn(&Connection) -> Session + Send + use<> {
+        let (allowed, credentials) = (self.allowed.clone(), self.credentials.clone());
+        move |connection| Session::of(connection, &allowed, credentials.as_ref())
+    }
+
     /// Puts the options together.
     pub(crate) fn new(
         args: &SendArgs,
@@ -325,7 +339,7 @@ fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failur
     }
     let mut messages = Vec::new();
     for path in &args.message {
-        messages.push(Message::open(path, args.count == 1)?);
+        messages.push(Message::open(path)?);
     }
     if messages.is_empty() {
         let subject = args.subject.as_deref().unwrap_or("Hello from smtp");
@@ -439,7 +453,7 @@ mod tests {
     #[test]
     fn every_message_in_every_round() {
         let mail = plan(&with(&["--from", "a@b", "--to", "c@d", "--count", "3"])).unwrap().mail.unwrap();
-        assert_eq!((mail.count(), mail.each().count()), (3, 3));
+        assert_eq!((mail.count(), mail.from(0).count()), (3, 3));
     }
 
     #[test]

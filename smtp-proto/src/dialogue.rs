@@ -118,6 +118,11 @@ impl<T: Copy> Dialogue<T> {
         self.due.iter().any(|due| answers(&due.to))
     }
 
+    /// The phases of the replies that are due, in order.
+    pub(crate) fn phases(&self) -> impl ExactSizeIterator<Item = Phase> {
+        self.due.iter().map(|due| due.phase)
+    }
+
     /// How many replies are due to what `answers` describes.
     pub(crate) fn count_due(&self, answers: impl Fn(&T) -> bool) -> usize {
         self.due.iter().filter(|due| answers(&due.to)).count()

@@ -15,11 +15,14 @@ mod error;
 pub mod extension;
 pub mod limits;
 mod misuse;
+pub mod parameter;
 pub mod phase;
 pub mod reply;
 pub mod sasl;
 pub mod server;
 pub mod session;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 mod text;
 pub mod tls;
 

@@ -54,6 +54,16 @@ pub enum Misuse {
         /// The server's limit.
         limit: u64,
     },
+    /// Recipients in more domains than the server says it takes in one transaction (LIMITS, RFC 9422).
+    TooManyDomains {
+        /// The server's limit.
+        limit: u64,
+    },
+    /// More messages than the server says it takes on one connection (LIMITS, RFC 9422): connect again for this one.
+    TooManyMessages {
+        /// The server's limit.
+        limit: u64,
+    },
     /// The session is not ready yet, or QUIT was said, or it has failed.
     NotOpen,
     /// A transaction without a recipient.
@@ -108,6 +118,10 @@ impl fmt::Display for Misuse {
                 write!(f, "the message of {octets} octets is larger than the {limit} that the server takes")
             }
             Self::TooManyRecipients { limit } => write!(f, "the server takes {limit} recipients at once"),
+            Self::TooManyDomains { limit } => write!(f, "the server takes recipients in {limit} domains at once"),
+            Self::TooManyMessages { limit } => {
+                write!(f, "the server takes {limit} messages on one connection; connect again for more")
+            }
             Self::NotOpen => f.write_str("the session is not open for commands"),
             Self::NoRecipients => f.write_str("a message needs at least one recipient"),
             Self::BareLineEnding => f.write_str("the message contains a bare CR or LF"),

@@ -91,7 +91,7 @@ impl Pool {
     /// As for [`get`](Self::get), and those of [`Smtp::send`].
     pub async fn send(&self, envelope: &Envelope, message: impl AsyncRead + Unpin + Clone) -> Result<Report, Error> {
         let mut smtp = self.get().await?;
-        let first = smtp.send(envelope, message.clone()).await;
+        let first = smtp.send_from(envelope, || Ok(message.clone())).await;
         match &first {
             Ok(report) if is_lost_in_vain(report) => {}
             Err(crate::Error::Session { .. }) => {}
@@ -100,7 +100,7 @@ impl Pool {
         // What lies idle may have been closed by the same stroke, so this one is new.
         drop(Object::take(smtp));
         let mut smtp = self.fresh().await?;
-        Ok(smtp.send(envelope, message).await?)
+        Ok(smtp.send_from(envelope, || Ok(message.clone())).await?)
     }
 
     /// How many connections there are, and how many of them are idle.

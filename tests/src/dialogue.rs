@@ -9,7 +9,8 @@
 //! helo: NAME       without: KEYWORD       with: LINE       grouping: one-by-one | groups       lmtp:
 //! login: USER PASSWORD MECHANISM...       remembered: LINE, LINE...       (what the server offered the last time)
 //! message: FROM to TO...       with its lines behind it, each as     | a line     or all of it as     url: URL
-//! prdr:                        (for the message before it)
+//! prdr:    binary:    ret: FULL | HDRS    envid: ID    notify: RECIPIENT WHEN,...    orcpt: RECIPIENT KIND;ADDRESS
+//!                              (each for the message before it)
 //! as: IDENTITY                 command: LINE                quit:
 //! S: what the server says      C: what the client says
 //! TLS (the handshake)          SILENCE (the client says nothing)
@@ -20,7 +21,9 @@
 
 use proxy_proto::{Instant, Machine, Secret};
 use smtp_proto::body::LineEndings;
-use smtp_proto::client::{self, Client, ContentUrl, Envelope, Event, Outcome, Report, StartTls, TransactionId};
+use smtp_proto::client::{
+    self, BodyKind, Client, ContentUrl, Envelope, Event, Notify, Outcome, Report, Ret, StartTls, TransactionId,
+};
 use smtp_proto::command::Command;
 use smtp_proto::sasl::{Allowed, Channel, Credentials, MechanismName};
 use smtp_proto::{Cause, Error, Grouping, Misuse, phase};
@@ -146,16 +149,32 @@ impl Dialogue {
                 let envelope = Envelope::new(from.trim_matches(['<', '>']), to.split(' ')).expect("an envelope");
                 self.wishes.push(Wish::Message(envelope, Content::Octets(Vec::new())));
             }
-            ("prdr", "") | ("url", _) => {
+            ("prdr" | "url" | "binary" | "ret" | "envid" | "notify" | "orcpt", _) => {
                 let Some(Wish::Message(envelope, content)) = self.wishes.last_mut() else {
                     panic!("no message: {line}")
                 };
-                if key == "prdr" {
-                    *envelope = envelope.clone().prdr();
-                } else {
-                    *envelope = envelope.clone().burl();
-                    *content = Content::Url(ContentUrl::new(value).expect("a URL"));
-                }
+                let (place, rest) = value.split_once(' ').unwrap_or_default();
+                let recipient = || place.parse().expect("a recipient");
+                let plain = envelope.clone();
+                *envelope = match key {
+                    "prdr" => plain.prdr(),
+                    "binary" => plain.body(BodyKind::BinaryMime),
+                    "ret" => plain.ret(if value == "FULL" { Ret::Full } else { Ret::Headers }),
+                    "envid" => plain.envid(value).expect("an id"),
+                    "notify" => {
+                        let has = |word: &str| rest.split(',').any(|one| one == word);
+                        let notify = Notify { success: has("SUCCESS"), failure: has("FAILURE"), delay: has("DELAY") };
+                        plain.notify(recipient(), notify)
+                    }
+                    "orcpt" => {
+                        let (kind, address) = rest.split_once(';').expect("KIND;ADDRESS");
+                        plain.orcpt(recipient(), kind, address).expect("an address")
+                    }
+                    _ => {
+                        *content = Content::Url(ContentUrl::new(value).expect("a URL"));
+                        plain.burl()
+                    }
+                };
             }
             ("command", line) => self.wishes.push(Wish::Command(Command::other(line).expect("a command"))),
             ("quit", "") => self.wishes.push(Wish::Quit),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use smtp_proto::client::{Body, Envelope, Event, Report, TransactionId};
+use smtp_proto::parameter::{MailParameters, RcptParameters};
 use smtp_proto::sasl::Channel;
 use smtp_proto::sasl::server::Answer;
 use smtp_proto::{Accepted, AcceptedError, Config, Connection, Error, Instant, Route, Secret, server, tls};
@@ -17,8 +18,12 @@ use std::sync::Arc;
 pub struct Arrived {
     /// MAIL's path.
     pub from: String,
+    /// MAIL's parameters.
+    pub mail: MailParameters,
     /// The accepted recipients.
     pub to: Vec<String>,
+    /// Their parameters.
+    pub rcpt: Vec<RcptParameters>,
     /// The octets, unstuffed.
     pub content: Vec<u8>,
 }
@@ -315,16 +320,17 @@ impl Wire {
                 let question = self.server.credentials().expect("a question about credentials");
                 question.answer(answer).expect("an answer that fits");
             }
-            server::Event::Mail { from, .. } => {
-                self.arriving = Arrived { from: from.to_string(), ..Arrived::default() };
+            server::Event::Mail { from, parameters } => {
+                self.arriving = Arrived { from: from.to_string(), mail: parameters, ..Arrived::default() };
                 self.server.decision().expect("a question about MAIL").accept();
             }
-            server::Event::Recipient { to, .. } => {
+            server::Event::Recipient { to, parameters } => {
                 let decision = self.server.decision().expect("a question about RCPT");
                 if self.manners.refuse.iter().any(|refused| refused == to.as_str()) {
                     decision.reject();
                 } else {
                     self.arriving.to.push(to.to_string());
+                    self.arriving.rcpt.push(parameters);
                     decision.accept();
                 }
             }
@@ -346,7 +352,12 @@ impl Wire {
                 }
             }
             server::Event::Abandoned(_) => self.arriving = Arrived::default(),
-            _ => {}
+            _ => {
+                // Whatever else is asked: the machine's own answer.
+                while let Some(decision) = self.server.decision() {
+                    decision.accept();
+                }
+            }
         }
     }
 }

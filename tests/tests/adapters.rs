@@ -879,3 +879,20 @@ fn octets_reports_and_errors_are_the_same_on_every_adapter() {
         }
     }
 }
+
+#[test]
+fn a_command_that_turns_out_not_to_be_offered_is_the_callers_slip() {
+    let (address, server) = serve(|peer| {
+        peer.open(&["PIPELINING"]);
+        assert_eq!(peer.hear(), "QUIT");
+        peer.say("221 bye\r\n");
+    });
+    let stream = smtp_blocking::Pollable::tcp(std::net::TcpStream::connect(address).unwrap()).unwrap();
+    let mut smtp = smtp_blocking::Smtp::begin(stream, &config(address), smtp_proto::Route::direct()).unwrap();
+    // Before the session is ready nobody knows.
+    let origin = smtp_proto::command::Origin::new().name("client.example.net");
+    let said = smtp.command(Command::xclient(&origin).unwrap());
+    assert!(matches!(said, Err(session::Error::Misuse(Misuse::NotOffered { extension: "XCLIENT" }))), "{said:?}");
+    smtp.quit().unwrap();
+    server.join().unwrap();
+}

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use smtp_proto::client::{Envelope, Outcome, Report};
 use smtp_proto::command::Command;
-use smtp_proto::session::{self, Session, Step, Task};
+use smtp_proto::session::{self, Once, Session, Step, Task};
 use smtp_proto::{Cause, Config, Instant, Misuse, Route, Security};
 use tests::script::{Peer, serve};
 
@@ -428,7 +428,7 @@ fn what_was_not_begun_is_withdrawn() {
     // Asked for, and not even looked at.
     session.command(now, Command::vrfy("never").unwrap()).unwrap();
     session.quit(now).unwrap();
-    let mut sent = session.send(now, envelope("second"), &b"second of all"[..]).unwrap();
+    let mut sent = session.send(now, envelope("second"), Once::new(&b"second of all"[..])).unwrap();
     let report = run(&mut session, &mut server, &mut sent, 100).unwrap().unwrap();
     assert_own(&report, "second");
     // A QUIT that was not said binds nobody; one that was said does.
@@ -447,14 +447,15 @@ fn messages_left_between_two_reports_are_not_taken_for_the_next() {
     let mut server = Server { chunking: true, ..Server::default() };
     server.say("220", "here");
     let now = Instant::EPOCH;
-    let messages = ["first of all", "third of all", "fourth of all"].map(|one| (envelope(&one[..5]), one.as_bytes()));
+    let messages =
+        ["first of all", "third of all", "fourth of all"].map(|one| (envelope(&one[..5]), Once::new(one.as_bytes())));
     let mut all = session.send_all(now, messages).unwrap();
     for name in ["first", "third"] {
         let report = run(&mut session, &mut server, &mut all, 100).unwrap().unwrap().unwrap();
         assert_own(&report, name);
     }
     drop(all);
-    let mut sent = session.send(now, envelope("second"), &b"second of all"[..]).unwrap();
+    let mut sent = session.send(now, envelope("second"), Once::new(&b"second of all"[..])).unwrap();
     let report = run(&mut session, &mut server, &mut sent, 100).unwrap().unwrap();
     assert_own(&report, "second");
 }

@@ -8,7 +8,7 @@ use smtp_proto::client::{self, Client, Envelope, Event, Outcome, Remembered, Rep
 use smtp_proto::sasl::{Channel, Credentials};
 use smtp_proto::{Config, Connection, Route, Security, server, tls};
 use tests::tls::Pki;
-use tests::wire::Wire;
+use tests::wire::{Break, Wire};
 
 const NOW: Instant = Instant::EPOCH;
 
@@ -246,6 +246,49 @@ fn the_second_session_under_tls_does_not_wait_for_the_greeting() {
         assert!(greeted.is_some_and(|at| matches!(second.events[at + 1], Event::Ready)), "{:?}", second.events);
         assert_eq!(second.arrived, first.arrived);
     }
+}
+
+#[test]
+fn wherever_the_wire_breaks_the_outcome_is_right() {
+    for chunking in ["", "CHUNKING"] {
+        let make = || {
+            let hint = remembered("PIPELINING PIPECONNECT CHUNKING SIZE=1000");
+            let config = Config::new("localhost", 25).security(Security::None).remembered(hint);
+            let server = server::Config::new("mx.example.org").unwrap().without(chunking);
+            let mut wire = Wire::new(config, server, None, false, 100_000);
+            let id = wire.client.send(envelope(), Default::default()).unwrap();
+            (wire, id)
+        };
+        let (mut whole, id) = make();
+        whole.run_out_to(&[(id, b"hello\r\n")], |event| matches!(event, Event::Sent(_)));
+        let (up, down) = (whole.from_client.len(), whole.from_server.len());
+        assert!(whole.client.spoke_early() && whole.arrived.len() == 1);
+        for (up, down) in (0..up).map(|at| (at, usize::MAX)).chain((0..down).map(|at| (usize::MAX, at))) {
+            for swallows in [false, true] {
+                let (mut wire, id) = make();
+                wire.breaks = Some(Break { up, down, swallows });
+                wire.run_out(&[(id, b"hello\r\n")]);
+                let reports: Vec<_> = wire.events.iter().filter(|event| matches!(event, Event::Sent(_))).collect();
+                let [Event::Sent(report)] = reports[..] else { panic!("{reports:?} at {up} {down}") };
+                let all_out = wire.taken >= whole.from_client.len();
+                for one in &report.recipients {
+                    let expected = if all_out { Outcome::Unknown } else { Outcome::NotSent };
+                    assert_eq!(one.outcome, expected, "broken at {up} {down} {swallows}");
+                    assert!(all_out || wire.arrived.is_empty());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_outstanding_is_named() {
+    let (client, _) = login("PIPELINING PIPECONNECT AUTH=PLAIN");
+    assert_eq!(client.outstanding().map(|phase| phase.name()).collect::<Vec<_>>(), ["greeting", "EHLO", "AUTH"]);
+    let config = Config::new("localhost", 25).security(Security::None);
+    let mut wire = Wire::new(config, server::Config::new("mx.example.org").unwrap(), None, false, 1000);
+    assert!(wire.send(&envelope(), b"hello\r\n").is_accepted());
+    assert!(wire.client.is_clean() && wire.client.outstanding().len() == 0);
 }
 
 /// A client that knows this offer, under TLS, and what it says unasked.

@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use smtp_proto::Accepted;
 use smtp_proto::command::{ForwardPath, Parameter, ReversePath};
+use smtp_proto::parameter::{MailParameters, RcptParameters};
 use tempfile::NamedTempFile;
 
 /// What is kept of the content in memory: the headers, and short messages as a whole.
@@ -59,11 +60,16 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(peer: SocketAddr, connection: &Accepted, from: &ReversePath, parameters: &[Parameter]) -> Self {
+    pub(crate) fn new(
+        peer: SocketAddr,
+        connection: &Accepted,
+        from: &ReversePath,
+        parameters: &MailParameters,
+    ) -> Self {
         let (session, tls) = (connection.session(), connection.tls());
         let arrived = Arrived {
             from: from.as_str().into(),
-            parameters: parameters.iter().map(text).collect(),
+            parameters: parameters.raw().iter().map(text).collect(),
             recipients: Vec::new(),
             peer: peer.to_string(),
             helo: session.helo().map(Into::into),
@@ -79,8 +85,8 @@ impl Draft {
         Self { arrived, file: Ok(None), store: None }
     }
 
-    pub(crate) fn recipient(&mut self, to: &ForwardPath, parameters: &[Parameter]) {
-        let parameters = parameters.iter().map(text).collect();
+    pub(crate) fn recipient(&mut self, to: &ForwardPath, parameters: &RcptParameters) {
+        let parameters = parameters.raw().iter().map(text).collect();
         self.arrived.recipients.push(To { address: to.as_str().into(), parameters });
     }
 

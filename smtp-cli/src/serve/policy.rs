@@ -72,7 +72,11 @@ impl Policy {
             // Nothing is handed on from here, so what these promise is kept by doing nothing.
             .with("DSN")?
             .with("BINARYMIME")?
-            .with("REQUIRETLS")?;
+            .with("REQUIRETLS")?
+            .with("DELIVERBY")?
+            .with("MT-PRIORITY")?
+            .with("FUTURERELEASE 999999999 9999-12-31T23:59:59Z")?
+            .with("RRVS")?;
         if self.account.is_some() {
             // It is a test server: what a client does in clear is worth seeing.
             config = config.mechanisms(MECHANISMS).danger_allow_clear_text_auth(true);

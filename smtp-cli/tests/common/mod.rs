@@ -81,7 +81,7 @@ pub(crate) fn text(path: &Path) -> &str {
 /// `smtp serve`, running.
 pub(crate) struct Serving {
     child: Child,
-    pub(crate) out: BufReader<std::process::ChildStdout>,
+    pub(crate) out: BufReader<Box<dyn Read + Send>>,
     pub(crate) address: String,
 }
 
@@ -92,7 +92,8 @@ impl Serving {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let out: Box<dyn Read + Send> = Box::new(child.stdout.take().unwrap());
+        let mut out = BufReader::new(out);
         let mut address = String::new();
         out.read_line(&mut address).unwrap();
         if address.starts_with('{') {

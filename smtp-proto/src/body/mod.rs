@@ -6,9 +6,11 @@
 
 mod chunks;
 mod stuffing;
+mod survey;
 
 pub use chunks::Chunks;
 pub use stuffing::{DotStuffing, Unstuffing, UnstuffingError};
+pub use survey::Survey;
 
 /// What becomes of line endings that are not CRLF.
 ///

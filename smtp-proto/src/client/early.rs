@@ -17,6 +17,7 @@ use super::event::TransactionId;
 use super::remembered::Remembered;
 use super::{Client, Owed, Stage, Work};
 use crate::extension::Extensions;
+use crate::reply::Code;
 use crate::{Grouping, phase, sasl};
 
 /// What is said unasked.
@@ -97,8 +98,8 @@ impl Client {
             self.say_hello(now, output, ends);
         }
         match &mut self.early {
-            Some(early) if early.plan == Plan::Auth && !early.said_auth => {
-                early.said_auth = true;
+            Some(early) if early.plan == Plan::Auth => {
+                early.plan = Plan::Hello;
                 self.say_auth_early(now, output);
             }
             Some(early) if early.plan == Plan::Mail => self.say_mail_early(now, output),
@@ -116,6 +117,9 @@ impl Client {
         if is_one_message(exchange.mechanism()) {
             self.exchange = Some(exchange.into());
             self.say_auth(now, output);
+            if let Some(early) = &mut self.early {
+                early.said_auth = true;
+            }
         }
     }
 
@@ -155,13 +159,13 @@ impl Client {
     }
 
     /// Whether this refusal is of an AUTH that was said before its time, and is none: it is to be begun by what is offered now.
-    pub(super) fn is_auth_in_doubt(&mut self, code: crate::reply::Code) -> bool {
+    pub(super) fn is_auth_in_doubt(&mut self, code: Code) -> bool {
         let Some(early) = &mut self.early else { return false };
         let was_early = core::mem::take(&mut early.said_auth);
         let Some(exchange) = self.exchange.as_ref().filter(|_| was_early) else { return false };
         let name = exchange.mechanism().as_str();
         let offered = self.extensions.mechanisms().iter().any(|one| one.eq_ignore_ascii_case(name));
-        let out_of_step = matches!(code.number(), 500..=503);
+        let out_of_step = matches!(code.number(), 500 | 502 | 503);
         (code.is_transient() || code.is_permanent()) && (out_of_step || !offered)
     }
 

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::extended::BodyKind;
+use super::parts::count_domains;
 use super::report::Recipient;
 use super::require::Require;
 use crate::Misuse;
@@ -27,9 +28,15 @@ pub(crate) type Given = (Option<&'static str>, Parameter);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Envelope {
     pub(crate) reverse_path: ReversePath,
-    pub(crate) parameters: Vec<Given>,
     /// With room for what the server says to each: they become the report's.
     pub(crate) recipients: Vec<Recipient>,
+    pub(crate) declared: Declared,
+}
+
+/// What an envelope says beside its paths.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Declared {
+    pub(crate) parameters: Vec<Given>,
     pub(crate) size: Option<u64>,
     pub(crate) body: BodyKind,
     pub(crate) smtputf8: bool,
@@ -58,27 +65,18 @@ impl Envelope {
         reverse_path: ReversePath,
         recipients: impl IntoIterator<Item = ForwardPath>,
     ) -> Result<Self, Misuse> {
-        let recipients: Vec<_> = recipients.into_iter().map(Recipient::new).collect();
+        let recipients = recipients.into_iter().enumerate().map(|(place, path)| Recipient::new(place, path));
+        let recipients: Vec<_> = recipients.collect();
         if recipients.is_empty() {
             return Err(Misuse::NoRecipients);
         }
-        Ok(Self {
-            reverse_path,
-            parameters: Vec::new(),
-            recipients,
-            size: None,
-            body: BodyKind::default(),
-            smtputf8: false,
-            prdr: false,
-            urls: false,
-            require: Require::Any,
-        })
+        Ok(Self { reverse_path, recipients, declared: Declared::default() })
     }
 
     /// Adds a parameter to MAIL, in raw form. Whether the server offers its extension is the caller's business.
     #[must_use]
     pub fn parameter(mut self, parameter: Parameter) -> Self {
-        self.parameters.push((None, parameter));
+        self.declared.parameters.push((None, parameter));
         self
     }
 
@@ -95,20 +93,20 @@ impl Envelope {
     /// the server has stated a limit that it exceeds, it is refused here.
     #[must_use]
     pub fn size(mut self, octets: u64) -> Self {
-        self.size = Some(octets);
+        self.declared.size = Some(octets);
         self
     }
 
     /// How many recipients must be accepted for the message to go out.
     #[must_use]
     pub fn require(mut self, require: Require) -> Self {
-        self.require = require;
+        self.declared.require = require;
         self
     }
 
     /// The message's size, where it was given.
     pub fn octets(&self) -> Option<u64> {
-        self.size
+        self.declared.size
     }
 
     /// Where bounces go.
@@ -126,40 +124,43 @@ impl Envelope {
         let binary = self.is_binary(endings);
         let own = [
             (self.is_international(), "SMTPUTF8"),
-            (self.body == BodyKind::EightBitMime && !binary, "8BITMIME"),
+            (self.declared.body == BodyKind::EightBitMime && !binary, "8BITMIME"),
             (binary, "BINARYMIME"),
-            (self.urls, "BURL"),
+            (self.declared.urls, "BURL"),
             (binary, "CHUNKING"),
         ];
         let own = own.into_iter().filter_map(|(needed, extension)| needed.then_some(extension));
-        let each = self.parameters.iter().chain(self.recipients.iter().flat_map(|one| &one.parameters));
+        let each = self.declared.parameters.iter().chain(self.recipients.iter().flat_map(|one| &one.parameters));
         let mut needed = own.chain(each.filter_map(|(extension, _)| *extension));
         if let Some(extension) = needed.find(|extension| !offered.offers(extension)) {
             return Err(Misuse::NotOffered { extension });
         }
-        if let (Some(octets), Some(limit)) = (self.size, offered.size_limit()) {
+        if let (Some(octets), Some(limit)) = (self.declared.size, offered.size_limit()) {
             if octets > limit {
                 return Err(Misuse::TooLarge { octets, limit });
             }
         }
-        match offered.limit("RCPTMAX") {
-            Some(limit) if self.recipients.len() as u64 > limit => Err(Misuse::TooManyRecipients { limit }),
+        match (offered.limit("RCPTMAX"), offered.limit("RCPTDOMAINMAX")) {
+            (Some(limit), _) if self.recipients.len() as u64 > limit => Err(Misuse::TooManyRecipients { limit }),
+            (_, Some(limit)) if count_domains(&self.recipients) > limit => Err(Misuse::TooManyDomains { limit }),
             _ => Ok(()),
         }
     }
 
     /// Whether the message must go by BDAT, and BURL beside it.
     pub(crate) fn is_chunked(&self, endings: LineEndings) -> bool {
-        self.urls || self.is_binary(endings)
+        self.declared.urls || self.is_binary(endings)
     }
 
     /// Whether it is declared as BINARYMIME.
     pub(crate) fn is_binary(&self, endings: LineEndings) -> bool {
-        self.body == BodyKind::BinaryMime || endings == LineEndings::Exact
+        self.declared.body == BodyKind::BinaryMime || endings == LineEndings::Exact
     }
 
     /// `true` where the transaction needs SMTPUTF8.
     pub(crate) fn is_international(&self) -> bool {
-        self.smtputf8 || self.reverse_path.is_international() || self.recipients().any(ForwardPath::is_international)
+        self.declared.smtputf8
+            || self.reverse_path.is_international()
+            || self.recipients().any(ForwardPath::is_international)
     }
 }

@@ -3,74 +3,34 @@
 //! The rules of this file: each parameter knows the EHLO keyword that the server must offer for it, so that none is said to a
 //! server that would not understand it; one given twice counts as it was given last; values are checked when they are given.
 
-use alloc::format;
-use alloc::string::String;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::envelope::{Envelope, Given};
 use crate::Misuse;
-use crate::command::{Parameter, ReversePath, xtext};
-
-/// What a message is made of, as the server has to carry it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub enum BodyKind {
-    /// Lines of ASCII. Nothing is declared.
-    #[default]
-    SevenBit,
-    /// Lines of any octets (8BITMIME, RFC 6152).
-    EightBitMime,
-    /// Any octets (BINARYMIME, RFC 3030). It goes by BDAT.
-    BinaryMime,
-}
-
-/// How much of a message comes back with a report that it could not be delivered (RFC 3461 section 4.3).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Ret {
-    /// All of it.
-    Full,
-    /// Its header section.
-    Headers,
-}
-
-/// When a recipient's fate is to be reported (RFC 3461 section 4.1). Without any, never.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Notify {
-    /// When it was delivered.
-    pub success: bool,
-    /// When it could not be delivered.
-    pub failure: bool,
-    /// When it takes long.
-    pub delay: bool,
-}
-
-/// What becomes of a message that was not delivered in time (RFC 2852 section 4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum DeliverBy {
-    /// It comes back.
-    Return,
-    /// It goes on, and the sender is told.
-    Notify,
-}
+use crate::command::{ForwardPath, Parameter};
+pub use crate::parameter::{BodyKind, DeliverBy, Notify, Ret};
+use crate::parameter::{By, EnvelopeId, Hold, Moment, OriginalRecipient, Priority, Rrvs, Submitter};
 
 impl Envelope {
     /// What the message is made of. Where it is more than lines of ASCII the server must offer what that takes.
     #[must_use]
     pub fn body(mut self, kind: BodyKind) -> Self {
-        self.body = kind;
+        self.declared.body = kind;
         self
     }
 
     /// The message's header section is internationalized (SMTPUTF8, RFC 6531). Addresses that are so ask for it by themselves.
     #[must_use]
     pub fn smtputf8(mut self) -> Self {
-        self.smtputf8 = true;
+        self.declared.smtputf8 = true;
         self
     }
 
     /// How much of the message comes back with a report (DSN).
     #[must_use]
     pub fn ret(self, ret: Ret) -> Self {
-        self.with("DSN", "RET", Some(if ret == Ret::Full { "FULL" } else { "HDRS" }))
+        self.with("DSN", "RET", Some(&ret.to_string()))
     }
 
     /// A name for this message in reports (DSN, RFC 3461 section 4.4).
@@ -79,30 +39,14 @@ impl Envelope {
     ///
     /// [`Misuse`] where it is empty, longer than 100 octets as xtext, or not printable ASCII.
     pub fn envid(self, id: &str) -> Result<Self, Misuse> {
-        let what = "ENVID";
-        if id.is_empty() {
-            return Err(Misuse::Empty { what });
-        }
-        if let Some(octet) = id.bytes().find(|octet| !(b' '..=b'~').contains(octet)) {
-            return Err(Misuse::Forbidden { what, octet });
-        }
-        let encoded = xtext::encode(id.as_bytes());
-        if encoded.len() > 100 {
-            return Err(Misuse::TooLong { what, limit: 100 });
-        }
-        Ok(self.with("DSN", "ENVID", Some(&encoded)))
+        let id = EnvelopeId::new(id)?;
+        Ok(self.with("DSN", "ENVID", Some(&id.to_string())))
     }
 
     /// When the fate of one recipient, counted from 0, is to be reported (DSN); beyond the last it does nothing.
     #[must_use]
     pub fn notify(self, recipient: usize, notify: Notify) -> Self {
-        let named = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
-        let mut value = String::new();
-        for (_, name) in named.into_iter().filter(|(wanted, _)| *wanted) {
-            value.push_str(if value.is_empty() { "" } else { "," });
-            value.push_str(name);
-        }
-        self.with_recipient(recipient, "DSN", "NOTIFY", if value.is_empty() { "NEVER" } else { &value })
+        self.with_recipient(recipient, "DSN", "NOTIFY", &notify.to_string())
     }
 
     /// The address that one recipient, counted from 0, had at first, such as `"rfc822"` and `"bob@example.net"` (DSN, RFC 3461
@@ -112,25 +56,15 @@ impl Envelope {
     ///
     /// [`Misuse`] where the kind of address is not a word, or all is longer than 500 octets.
     pub fn orcpt(self, recipient: usize, kind: &str, address: &str) -> Result<Self, Misuse> {
-        let what = "ORCPT";
-        if kind.is_empty() || address.is_empty() {
-            return Err(Misuse::Empty { what });
-        }
-        if let Some(octet) = kind.bytes().find(|octet| !octet.is_ascii_alphanumeric() && *octet != b'-') {
-            return Err(Misuse::Forbidden { what, octet });
-        }
-        let value = format!("{kind};{}", xtext::encode(address.as_bytes()));
-        if value.len() > 500 {
-            return Err(Misuse::TooLong { what, limit: 500 });
-        }
-        Ok(self.with_recipient(recipient, "DSN", "ORCPT", &value))
+        let original = OriginalRecipient::new(kind, address)?;
+        Ok(self.with_recipient(recipient, "DSN", "ORCPT", &original.to_string()))
     }
 
     /// The server is to answer for each recipient once it has the message, where there are several (PRDR, draft-hall-prdr-00; Exim).
     /// Who is refused then has an [outcome](super::Outcome) of his own.
     #[must_use]
     pub fn prdr(mut self) -> Self {
-        self.prdr = true;
+        self.declared.prdr = true;
         self.with("PRDR", "PRDR", None)
     }
 
@@ -139,7 +73,7 @@ impl Envelope {
     /// offers BURL without CHUNKING takes one URL, with [`Body::end_with_url`](super::Body::end_with_url), and nothing else.
     #[must_use]
     pub fn burl(mut self) -> Self {
-        self.urls = true;
+        self.declared.urls = true;
         self
     }
 
@@ -156,12 +90,8 @@ impl Envelope {
     ///
     /// [`Misuse::Malformed`] where the number has more than nine digits, or what is late already should come back.
     pub fn deliver_by(self, seconds: i64, or: DeliverBy, trace: bool) -> Result<Self, Misuse> {
-        if seconds.unsigned_abs() > 999_999_999 || (or == DeliverBy::Return && seconds <= 0) {
-            return Err(Misuse::Malformed { what: "BY" });
-        }
-        let mode = if or == DeliverBy::Return { "R" } else { "N" };
-        let trace = if trace { "T" } else { "" };
-        Ok(self.with("DELIVERBY", "BY", Some(&format!("{seconds};{mode}{trace}"))))
+        let by = By::new(seconds, or, trace)?;
+        Ok(self.with("DELIVERBY", "BY", Some(&by.to_string())))
     }
 
     /// How urgent the message is, from -9 to 9 (MT-PRIORITY, RFC 6710).
@@ -170,10 +100,8 @@ impl Envelope {
     ///
     /// [`Misuse::Malformed`] for any other number.
     pub fn mt_priority(self, priority: i8) -> Result<Self, Misuse> {
-        if !(-9..=9).contains(&priority) {
-            return Err(Misuse::Malformed { what: "MT-PRIORITY" });
-        }
-        Ok(self.with("MT-PRIORITY", "MT-PRIORITY", Some(&format!("{priority}"))))
+        let priority = Priority::new(priority)?;
+        Ok(self.with("MT-PRIORITY", "MT-PRIORITY", Some(&priority.to_string())))
     }
 
     /// The server is to keep the message for so many seconds before it goes on (FUTURERELEASE, RFC 4865).
@@ -182,10 +110,9 @@ impl Envelope {
     ///
     /// [`Misuse::Malformed`] for zero, or more than nine digits.
     pub fn hold_for(self, seconds: u32) -> Result<Self, Misuse> {
-        if !(1..=999_999_999).contains(&seconds) {
-            return Err(Misuse::Malformed { what: "HOLDFOR" });
-        }
-        Ok(self.with("FUTURERELEASE", "HOLDFOR", Some(&format!("{seconds}"))))
+        let hold = Hold::seconds(seconds)?;
+        let other = self.without_parameter("HOLDUNTIL");
+        Ok(other.with("FUTURERELEASE", hold.keyword(), Some(&hold.to_string())))
     }
 
     /// The server is to keep the message until then, such as `"2030-01-01T00:00:00Z"` (FUTURERELEASE, RFC 4865).
@@ -194,8 +121,9 @@ impl Envelope {
     ///
     /// [`Misuse`] where that is no date and time as RFC 3339 writes it.
     pub fn hold_until(self, moment: &str) -> Result<Self, Misuse> {
-        check_moment("HOLDUNTIL", moment)?;
-        Ok(self.with("FUTURERELEASE", "HOLDUNTIL", Some(moment)))
+        let hold = Hold::Until(Moment::new(moment)?);
+        let other = self.without_parameter("HOLDFOR");
+        Ok(other.with("FUTURERELEASE", hold.keyword(), Some(&hold.to_string())))
     }
 
     /// One recipient, counted from 0, must have been the same person since then (RRVS, RFC 7293).
@@ -204,8 +132,8 @@ impl Envelope {
     ///
     /// [`Misuse`] where that is no date and time as RFC 3339 writes it.
     pub fn rrvs(self, recipient: usize, since: &str) -> Result<Self, Misuse> {
-        check_moment("RRVS", since)?;
-        Ok(self.with_recipient(recipient, "RRVS", "RRVS", since))
+        let rrvs = Rrvs { since: Moment::new(since)?, or_continue: None };
+        Ok(self.with_recipient(recipient, "RRVS", "RRVS", &rrvs.to_string()))
     }
 
     /// Who submitted the message at first, as far as the client vouches for it; `None` where it does not know (AUTH, RFC 4954
@@ -215,15 +143,21 @@ impl Envelope {
     ///
     /// [`Misuse`] where the address cannot stand in an envelope.
     pub fn auth(self, submitter: Option<&str>) -> Result<Self, Misuse> {
-        let value = match submitter {
-            None => String::from("<>"),
-            Some(address) => xtext::encode(ReversePath::new(address)?.as_str().as_bytes()),
+        let submitter = match submitter {
+            None => Submitter::Unknown,
+            Some(mailbox) => Submitter::Mailbox(ForwardPath::new(mailbox)?),
         };
-        Ok(self.with("AUTH", "AUTH", Some(&value)))
+        Ok(self.with("AUTH", "AUTH", Some(&submitter.to_string())))
     }
 
     fn with(mut self, extension: &'static str, keyword: &str, value: Option<&str>) -> Self {
-        put(&mut self.parameters, extension, Parameter::known(keyword, value));
+        put(&mut self.declared.parameters, extension, Parameter::known(keyword, value));
+        self
+    }
+
+    /// Takes back what cannot stand beside another (RFC 4865 allows one of the two).
+    fn without_parameter(mut self, keyword: &str) -> Self {
+        self.declared.parameters.retain(|(by, one)| by.is_none() || one.keyword() != keyword);
         self
     }
 
@@ -240,27 +174,10 @@ fn put(parameters: &mut Vec<Given>, extension: &'static str, parameter: Paramete
     parameters.push((Some(extension), parameter));
 }
 
-/// `2030-01-01T00:00:00Z`, or with an offset; whether there is such a day is the server's to say.
-fn check_moment(what: &'static str, moment: &str) -> Result<(), Misuse> {
-    let shape =
-        |text: &str| text.bytes().map(|octet| if octet.is_ascii_digit() { b'0' } else { octet }).collect::<Vec<_>>();
-    let (date, rest) = moment.split_at_checked(19).ok_or(Misuse::Malformed { what })?;
-    let rest = match rest.strip_prefix('.') {
-        Some(fraction) if fraction.starts_with(|c: char| c.is_ascii_digit()) => {
-            fraction.trim_start_matches(|c: char| c.is_ascii_digit())
-        }
-        _ => rest,
-    };
-    let zone = matches!(&shape(rest)[..], b"Z" | b"+00:00" | b"-00:00");
-    if shape(date) == b"0000-00-00T00:00:00" && zone && moment.len() <= 64 {
-        Ok(())
-    } else {
-        Err(Misuse::Malformed { what })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
+
     use super::*;
     use crate::extension::Extensions;
     use crate::reply::{Code, Reply};
@@ -272,7 +189,7 @@ mod tests {
     fn said(envelope: &Envelope) -> String {
         let mut wire = Vec::new();
         let recipients = envelope.recipients.iter().flat_map(|one| &one.parameters);
-        for (_, parameter) in envelope.parameters.iter().chain(recipients) {
+        for (_, parameter) in envelope.declared.parameters.iter().chain(recipients) {
             parameter.encode(&mut wire);
         }
         String::from_utf8(wire).unwrap()
@@ -281,7 +198,7 @@ mod tests {
     #[test]
     fn parameters_are_written_as_their_rfcs_say() {
         let both = Notify { success: true, delay: true, ..Notify::default() };
-        let cases: [(Result<Envelope, Misuse>, &str); 16] = [
+        let cases: [(Result<Envelope, Misuse>, &str); 18] = [
             (Ok(envelope().ret(Ret::Full).ret(Ret::Headers)), " RET=HDRS"),
             (envelope().envid("one+two=3"), " ENVID=one+2Btwo+3D3"),
             (Ok(envelope().notify(1, both)), " NOTIFY=SUCCESS,DELAY"),
@@ -294,6 +211,11 @@ mod tests {
             (envelope().mt_priority(-9), " MT-PRIORITY=-9"),
             (envelope().hold_for(86400), " HOLDFOR=86400"),
             (envelope().hold_until("2030-01-01T00:00:00Z"), " HOLDUNTIL=2030-01-01T00:00:00Z"),
+            (
+                envelope().hold_for(86400).and_then(|one| one.hold_until("2030-01-01T00:00:00Z")),
+                " HOLDUNTIL=2030-01-01T00:00:00Z",
+            ),
+            (envelope().hold_until("2030-01-01T00:00:00Z").and_then(|one| one.hold_for(7)), " HOLDFOR=7"),
             (envelope().rrvs(0, "2014-04-03T23:01:00.5+02:00"), " RRVS=2014-04-03T23:01:00.5+02:00"),
             (envelope().auth(Some("e+mc2@example.com")), " AUTH=e+2Bmc2@example.com"),
             (envelope().auth(None), " AUTH=<>"),

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use proxy_proto::{Deadline, Instant, Machine};
 
 use super::event::Event;
+use super::transcript::Line;
 use super::{Client, Owed, Stage};
 use crate::error::{Cause, Error};
 use crate::phase;
@@ -34,7 +35,11 @@ impl Machine for Client {
                     self.unasked_since = self.hears_unasked().then(|| self.unasked_since.unwrap_or(now));
                     return Ok(None);
                 }
-                Err(malformed) => return Err(self.fail_with(self.phase(), Cause::Malformed(malformed))),
+                Err(malformed) => {
+                    let here = self.phase();
+                    self.show(now, here, Line::Note("a malformed reply"));
+                    return Err(self.fail_with(here, Cause::Malformed(malformed)));
+                }
             };
             if let Some(event) = self.hear(now, reply)? {
                 return Ok(Some(event));

@@ -19,10 +19,14 @@ mod extended;
 mod framing;
 mod hear;
 mod machine;
+mod parts;
+mod recording;
 mod remembered;
+mod replay;
 mod report;
 mod require;
 mod say;
+mod stage;
 mod transaction;
 mod transcript;
 mod urls;
@@ -31,6 +35,7 @@ mod work;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -41,7 +46,9 @@ pub use config::{Config, Entropy, StartTls};
 pub use envelope::Envelope;
 pub use event::{CommandId, Event, TransactionId};
 pub use extended::{BodyKind, DeliverBy, Notify, Ret};
+pub use recording::{Entry, NotARecording, Recording, Said};
 pub use remembered::Remembered;
+pub use replay::{Deviation, Replayed, replay};
 pub use report::{Outcome, Recipient, Report};
 pub use require::Require;
 pub use transcript::{Line, Transcript};
@@ -57,60 +64,9 @@ use crate::{Misuse, phase};
 
 use auth::Exchange;
 use early::Early;
+use stage::{Owed, Stage};
 use transaction::{Next, Transaction};
 use work::Work;
-
-/// Where the session stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
-    /// Nobody has told the time yet.
-    Begin,
-    Greeting,
-    Ehlo,
-    Helo,
-    StartTls,
-    /// 220 was said to STARTTLS: what comes now is TLS, and not for this machine.
-    Securing,
-    Auth,
-    Ready,
-    Closed,
-}
-
-/// What a reply answers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Owed {
-    Greeting,
-    Ehlo,
-    Helo,
-    StartTls,
-    Auth,
-    Rset,
-    Mail(TransactionId),
-    Rcpt(TransactionId, usize),
-    Data(TransactionId),
-    /// A chunk that is not the last.
-    Chunk(TransactionId),
-    /// BDAT LAST.
-    Last(TransactionId),
-    /// The final dot.
-    Message(TransactionId),
-    LoneDot(TransactionId),
-    Command(CommandId),
-    /// XCLIENT: where it is granted, the session begins again.
-    XClient(CommandId),
-    Quit,
-}
-
-impl Owed {
-    /// The transaction that the reply belongs to.
-    fn transaction(self) -> Option<TransactionId> {
-        match self {
-            Self::Mail(id) | Self::Rcpt(id, _) | Self::Data(id) | Self::Chunk(id) => Some(id),
-            Self::Last(id) | Self::Message(id) | Self::LoneDot(id) => Some(id),
-            _ => None,
-        }
-    }
-}
 
 /// The client of one session. See the [module](self).
 ///
@@ -157,9 +113,13 @@ pub struct Client {
     farewell: bool,
     /// Where chunks are gathered, while no message does so.
     room: Vec<u8>,
+    /// MAIL commands so far: the server may count them.
+    mails: u64,
     /// Messages put out as a whole, and the latest of them.
     ended: (u64, Option<TransactionId>),
     last: Option<Reply>,
+    /// What was said, line by line, where it is compared with a recording.
+    tap: Option<Vec<String>>,
     failure: Option<Box<Error>>,
 }
 
@@ -205,8 +165,10 @@ impl Client {
             must_reset: false,
             farewell: false,
             room: Vec::new(),
+            mails: 0,
             ended: (0, None),
             last: None,
+            tap: None,
             failure: None,
         })
     }
@@ -253,6 +215,12 @@ impl Client {
             && self.reader.is_idle()
     }
 
+    /// The replies that are due, in order, by the phase of what they answer: what makes a session not
+    /// [clean](Self::is_clean), beside what waits to be said.
+    pub fn outstanding(&self) -> impl ExactSizeIterator<Item = Phase> {
+        self.dialogue.phases()
+    }
+
     /// The server's greeting, once it was read.
     pub fn greeting(&self) -> Option<&Reply> {
         self.greeting.as_ref()
@@ -285,6 +253,13 @@ impl Client {
     /// Commands so far.
     pub fn commands(&self) -> u64 {
         self.dialogue.commands()
+    }
+
+    /// How many more messages the server takes on this connection, those that wait not counted; `None` where it states no limit
+    /// (MAILMAX of LIMITS, RFC 9422).
+    pub fn mails_left(&self) -> Option<u64> {
+        let waiting = self.work.range(self.said..).filter(|work| work.is_unsaid_mail()).count() as u64;
+        self.extensions.limit("MAILMAX").map(|limit| limit.saturating_sub(self.mails + waiting))
     }
 
     /// How eagerly commands are grouped with this server: what was asked for, as far as it offers what that takes and has

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use super::envelope::Given;
+use super::envelope::{Declared, Given};
 use super::event::TransactionId;
 use crate::command::{ForwardPath, ReversePath};
 use crate::reply::Reply;
@@ -33,6 +33,8 @@ pub struct Report {
     pub flights: u64,
     /// Commands, from MAIL (or a RSET before it) on.
     pub commands: u64,
+    /// What else the envelope said.
+    pub(crate) declared: Declared,
 }
 
 /// What became of one recipient.
@@ -47,12 +49,14 @@ pub struct Recipient {
     pub outcome: Outcome,
     /// What was to be said with the address.
     pub(crate) parameters: Vec<Given>,
+    /// Where it stands in the envelope that the caller made.
+    pub(crate) place: usize,
 }
 
 impl Recipient {
     /// A recipient of whom nothing was said yet.
-    pub(crate) fn new(path: ForwardPath) -> Self {
-        Self { path, rcpt: None, outcome: Outcome::NotSent, parameters: Vec::new() }
+    pub(crate) fn new(place: usize, path: ForwardPath) -> Self {
+        Self { path, rcpt: None, outcome: Outcome::NotSent, parameters: Vec::new(), place }
     }
 }
 
@@ -73,6 +77,13 @@ impl Outcome {
     /// By the reply to the message.
     pub(crate) fn by(reply: Reply) -> Self {
         if reply.code().is_positive() { Self::Accepted(reply) } else { Self::Refused(reply) }
+    }
+}
+
+impl Outcome {
+    /// `true` where the message did not go out as a whole, and nobody refused it.
+    pub fn is_not_sent(&self) -> bool {
+        matches!(self, Self::NotSent)
     }
 }
 

@@ -128,6 +128,7 @@ impl Client {
                     transaction.flights_before = if begins { flights } else { flights.saturating_sub(1) };
                 }
                 transaction.behind_others = behind_others;
+                self.mails += 1;
                 transaction.begin(grouping, &self.extensions, &mut self.room);
                 transaction.encode_mail(&self.extensions, output);
                 (Owed::Mail(id), phase::MAIL, limits.mail, Next::Rcpt(0))
@@ -358,7 +359,7 @@ impl Client {
         self.show_line(now, phase, &output[start..]);
     }
 
-    pub(super) fn show_message(&self, now: Instant, octets: u64) {
+    pub(super) fn show_message(&mut self, now: Instant, octets: u64) {
         if self.is_shown() {
             self.show(now, phase::BLOCK, Line::Note(&format!("message, {octets} octets")));
         }
@@ -366,17 +367,20 @@ impl Client {
 
     /// Whether anybody listens: what nobody hears is not worth its string.
     pub(super) fn is_shown(&self) -> bool {
-        self.config.transcript.is_some()
+        self.config.transcript.is_some() || self.tap.is_some()
     }
 
-    fn show_line(&self, now: Instant, phase: Phase, line: &[u8]) {
+    fn show_line(&mut self, now: Instant, phase: Phase, line: &[u8]) {
         if self.is_shown() {
             let text = String::from_utf8_lossy(line);
             self.show(now, phase, Line::Client(text.trim_end()));
         }
     }
 
-    pub(crate) fn show(&self, now: Instant, phase: Phase, line: Line<'_>) {
+    pub(crate) fn show(&mut self, now: Instant, phase: Phase, line: Line<'_>) {
+        if let (Some(tap), Line::Client(line)) = (&mut self.tap, line) {
+            tap.push(line.into());
+        }
         if let Some(transcript) = &self.config.transcript {
             transcript.line(now, phase, line);
         }

@@ -21,7 +21,7 @@ use super::report::{Outcome, Report};
 use super::urls::ContentUrl;
 use crate::body::LineEndings;
 use crate::extension::Extensions;
-use crate::{Grouping, text};
+use crate::{Grouping, Misuse, text};
 
 /// What is to be said next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,7 +162,7 @@ impl Transaction {
 
     /// Parts of the message are fetched by the server.
     pub(super) fn has_urls(&self) -> bool {
-        self.envelope.urls
+        self.envelope.declared.urls
     }
 
     fn is_binary(&self) -> bool {
@@ -180,15 +180,22 @@ impl Transaction {
             return None;
         }
         let misuse = self.envelope.check(offered, self.endings).err()?;
+        Some(self.refuse(misuse, flights))
+    }
+
+    /// The message is not sent, for this reason.
+    pub(super) fn refuse(&mut self, misuse: Misuse, flights: u64) -> Report {
         let report = self.report(Outcome::NotSent, None, None, flights);
         self.say_no_more();
-        Some(Report { misuse: Some(misuse), ..report })
+        Report { misuse: Some(misuse), ..report }
     }
 
     /// What comes behind the last RCPT.
     pub(super) fn behind_recipients(&self) -> Next {
         let all_known = self.answered == self.envelope.recipients.len();
-        let waits = self.needed() > 1 || (self.framing.is_chunked() && self.grouping < Grouping::Flights);
+        // In LMTP a last chunk has as many replies as there are accepted recipients, be it none (RFC 2033 section 4.3).
+        let waits =
+            self.needed() > 1 || (self.framing.is_chunked() && (self.grouping < Grouping::Flights || self.lmtp));
         match () {
             () if waits && !all_known => Next::Verdict,
             () if self.framing.is_chunked() => Next::Body,
@@ -197,7 +204,7 @@ impl Transaction {
     }
 
     pub(super) fn needed(&self) -> usize {
-        self.envelope.require.of(self.envelope.recipients.len())
+        self.envelope.declared.require.of(self.envelope.recipients.len())
     }
 
     /// Something of the message must be put out before the caller is asked for more.
@@ -242,18 +249,18 @@ impl Transaction {
         output.extend_from_slice(b"MAIL FROM:<");
         output.extend_from_slice(self.envelope.reverse_path.as_str().as_bytes());
         output.push(b'>');
-        if let Some(size) = self.envelope.size.filter(|_| extensions.offers("SIZE")) {
+        if let Some(size) = self.envelope.declared.size.filter(|_| extensions.offers("SIZE")) {
             text::put(output, format_args!(" SIZE={size}"));
         }
         if self.is_binary() {
             output.extend_from_slice(b" BODY=BINARYMIME");
-        } else if self.envelope.body == BodyKind::EightBitMime {
+        } else if self.envelope.declared.body == BodyKind::EightBitMime {
             output.extend_from_slice(b" BODY=8BITMIME");
         }
         if self.envelope.is_international() {
             output.extend_from_slice(b" SMTPUTF8");
         }
-        for (_, parameter) in &self.envelope.parameters {
+        for (_, parameter) in &self.envelope.declared.parameters {
             parameter.encode(output);
         }
         output.extend_from_slice(b"\r\n");

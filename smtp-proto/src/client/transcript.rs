@@ -1,4 +1,4 @@
-//! The dialogue as it is shown: who said what, without secrets.
+//! The dialogue as it is shown: who said what, without secrets. To be kept it becomes an [`Entry`](super::Entry).
 //!
 //! The rules of this file: a secret never gets here. What is hidden is hidden where it is said, by type, not searched for
 //! in finished lines.

@@ -117,7 +117,7 @@ impl Transaction {
         if self.is_decided() {
             return Heard::Nothing;
         }
-        if self.envelope.prdr && !self.each && reply.code() == Code::EACH_RECIPIENT {
+        if self.envelope.declared.prdr && !self.each && reply.code() == Code::EACH_RECIPIENT {
             self.each = true;
             return Heard::OnceMore;
         }
@@ -225,6 +225,7 @@ impl Transaction {
             octets: self.octets,
             flights: if self.began.is_some() { flights.saturating_sub(self.flights_before) } else { 0 },
             commands: self.commands,
+            declared: core::mem::take(&mut self.envelope.declared),
         }
     }
 }

@@ -20,17 +20,28 @@ pub(super) enum Work {
     Quit,
 }
 
+impl Work {
+    /// A message whose MAIL is still to be said.
+    pub(super) fn is_unsaid_mail(&self) -> bool {
+        matches!(self, Self::Message(transaction) if transaction.next == Next::Mail && !transaction.is_settled())
+    }
+}
+
 impl Client {
     /// Queues a message; its [`Body`](super::Body) is asked for with [`body`](Self::body) when its turn has come.
     ///
     /// # Errors
     ///
     /// [`Misuse::NotOpen`] after QUIT or a failure; [`Misuse::NotOffered`] where the message needs an extension that the server
-    /// does not offer, [`Misuse::TooLarge`] and [`Misuse::TooManyRecipients`] where it exceeds a limit that the server states.
+    /// does not offer, [`Misuse::TooLarge`], [`Misuse::TooManyRecipients`], [`Misuse::TooManyDomains`] and
+    /// [`Misuse::TooManyMessages`] where it exceeds a limit that the server states ([`Envelope::parts`] keeps to some of them).
     /// Before the session is ready that cannot be known: [`Report::misuse`] tells it then.
     pub fn send(&mut self, envelope: Envelope, endings: LineEndings) -> Result<TransactionId, Misuse> {
         self.check_open()?;
         self.check_now(|offered| envelope.check(offered, endings))?;
+        if let (true, Some(0), Some(limit)) = (self.is_ready(), self.mails_left(), self.extensions.limit("MAILMAX")) {
+            return Err(Misuse::TooManyMessages { limit });
+        }
         let id = TransactionId(self.next_number());
         self.work.push_back(Work::Message(Transaction::new(id, envelope, endings, self.config.lmtp)));
         Ok(id)
@@ -114,8 +125,17 @@ impl Client {
             return None;
         }
         let flights = self.dialogue.flights();
+        let limit = self.extensions.limit("MAILMAX");
+        let mut mails = self.mails;
         for at in 0..self.work.len() {
+            mails += u64::from(self.work[at].is_unsaid_mail());
             match &mut self.work[at] {
+                Work::Message(transaction)
+                    if transaction.next == Next::Mail && limit.is_some_and(|limit| mails > limit) =>
+                {
+                    let misuse = Misuse::TooManyMessages { limit: limit.unwrap_or_default() };
+                    return Some(Event::Sent(transaction.refuse(misuse, flights)));
+                }
                 Work::Message(transaction) if !transaction.is_settled() => {
                     if let Some(report) = transaction.check(&self.extensions, flights) {
                         // MAIL may have been said before its time.

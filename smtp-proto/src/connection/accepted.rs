@@ -12,9 +12,6 @@ use super::{Broken, Stack, Wants};
 use crate::server::{self, Authentication, Credentials, Decision, Event, Server, Session};
 use crate::{Misuse, phase, tls};
 
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(60);
-
 /// Why an accepted connection is over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -48,6 +45,8 @@ pub struct Accepted {
     facts: Option<tls::Facts>,
     failure: Option<AcceptedError>,
     said_goodbye: bool,
+    #[cfg(feature = "test-util")]
+    faults: super::Faulty,
 }
 
 impl Accepted {
@@ -81,7 +80,15 @@ impl Accepted {
             facts: None,
             failure: None,
             said_goodbye: false,
+            #[cfg(feature = "test-util")]
+            faults: super::Faulty::default(),
         }
+    }
+
+    /// Misbehaves from now on, for the tests of clients.
+    #[cfg(feature = "test-util")]
+    pub fn misbehave(&mut self, faults: super::Faults) {
+        self.faults = super::Faulty::new(faults);
     }
 
     /// Does all that can be done with what was received, and with the time, stopping at the first event.
@@ -115,7 +122,7 @@ impl Accepted {
                 if self.stack.is_ended() {
                     return Err(AcceptedError::Smtp(server::Error::Lost(phase::TLS)));
                 }
-                if since.after(HANDSHAKE) <= now {
+                if since.after(self.handshake_time()) <= now {
                     return Err(AcceptedError::Smtp(server::Error::Timeout(phase::TLS)));
                 }
                 return Ok(None);
@@ -144,7 +151,18 @@ impl Accepted {
             self.server.finish().map_err(AcceptedError::Smtp)?;
         }
         self.server.expire(now).map_err(AcceptedError::Smtp)?;
+        #[cfg(feature = "test-util")]
+        if self.faults.has_cut() {
+            return Err(AcceptedError::Smtp(server::Error::Lost(phase::COMMAND)));
+        }
+        if self.server.is_idle() && self.stack.is_drained() {
+            self.stack.give_back();
+        }
         Ok(None)
+    }
+
+    fn handshake_time(&self) -> Duration {
+        self.server.config().limits.handshake_time
     }
 
     fn begin(&mut self, now: Instant) -> Result<(), AcceptedError> {
@@ -169,6 +187,7 @@ impl Accepted {
 
     /// Says what there is to say, then what is waited for.
     pub fn wants(&mut self, now: Instant) -> Wants<'_> {
+        let failed = self.failure.is_some();
         if let Err(error) = self.begin(now) {
             self.failure.get_or_insert(error);
         }
@@ -189,16 +208,25 @@ impl Accepted {
             self.failure.get_or_insert(tls_fault(broken));
         }
         let deadline = match self.handshake {
+            // It failed just now, and is to be asked about it.
+            _ if self.failure.is_some() && !failed => Some(Deadline { at: now, watching: phase::QUIT }),
             _ if self.is_over() => None,
-            Some(since) => Some(Deadline { at: since.after(HANDSHAKE), watching: phase::TLS }),
+            Some(since) => Some(Deadline { at: since.after(self.handshake_time()), watching: phase::TLS }),
             None => self.server.deadline(),
         };
-        let (read, write) = self.stack.wire(false);
-        Wants { read, write, deadline }
+        #[cfg(feature = "test-util")]
+        let over = self.is_over();
+        let (read, write) = self.stack.wire(self.server.is_idle());
+        let wants = Wants { read, write, deadline };
+        #[cfg(feature = "test-util")]
+        let wants = self.faults.spoil(now, wants, over);
+        wants
     }
 
     /// The transport has put `n` octets into [`Wants::read`]; 0 is the end of the stream, and so is a read that failed.
     pub fn received(&mut self, n: usize) {
+        #[cfg(feature = "test-util")]
+        self.faults.received(n);
         self.stack.received(n);
     }
 
@@ -250,4 +278,85 @@ impl Accepted {
 
 fn tls_fault(broken: Broken) -> AcceptedError {
     AcceptedError::Tls(broken.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::boxed::Box;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    fn accepted() -> Accepted {
+        Accepted::new(server::Config::new("mx.example").unwrap(), None).unwrap()
+    }
+
+    fn hear(accepted: &mut Accepted, now: Instant, octets: &[u8]) {
+        accepted.wants(now).read[..octets.len()].copy_from_slice(octets);
+        accepted.received(octets.len());
+        while let Ok(Some(_)) = accepted.poll(now) {
+            while let Some(decision) = accepted.decision() {
+                decision.accept();
+            }
+        }
+    }
+
+    /// All that is to be written, in one write.
+    fn say(accepted: &mut Accepted, now: Instant) -> String {
+        let said = String::from_utf8(accepted.wants(now).write.to_vec()).unwrap();
+        accepted.sent(said.len());
+        said
+    }
+
+    const NOW: Instant = Instant::EPOCH;
+
+    #[test]
+    fn a_group_is_answered_in_one_write() {
+        let mut one = accepted();
+        say(&mut one, NOW);
+        hear(&mut one, NOW, b"EHLO c\r\n");
+        say(&mut one, NOW);
+        hear(&mut one, NOW, b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<>\r\nDATA\r\n");
+        let codes: Vec<String> = say(&mut one, NOW).lines().map(|line| line[..3].into()).collect();
+        assert_eq!(codes, ["250", "250", "501", "354"]);
+        hear(&mut one, NOW, b".\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nxBDAT 0 LAST\r\nQUIT\r\n");
+        let codes: Vec<String> = say(&mut one, NOW).lines().map(|line| line[..3].into()).collect();
+        assert_eq!(codes, ["250", "250", "250", "250", "250", "221"]);
+    }
+
+    #[test]
+    fn a_handshake_has_the_limit_of_the_settings() {
+        struct Never;
+        impl tls::Acceptor for Never {
+            fn accept(&self) -> Result<Box<dyn tls::Session>, Misuse> {
+                Ok(Box::new(Handshaking))
+            }
+        }
+        struct Handshaking;
+        impl tls::Session for Handshaking {
+            fn open(&mut self, _: &mut &[u8], _: &mut Vec<u8>, _: usize) -> Result<(), tls::Error> {
+                Ok(())
+            }
+            fn seal(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), tls::Error> {
+                Ok(())
+            }
+            fn close(&mut self) {}
+            fn is_handshaking(&self) -> bool {
+                true
+            }
+            fn is_closed_by_peer(&self) -> bool {
+                false
+            }
+            fn facts(&self) -> tls::Facts {
+                tls::Facts::default()
+            }
+        }
+        let limits = server::Limits { handshake_time: Duration::from_secs(7), ..server::Limits::default() };
+        let config = server::Config::new("mx.example").unwrap().limits(limits);
+        let mut one = Accepted::implicit(config, Arc::new(Never)).unwrap();
+        assert_eq!(one.poll(NOW), Ok(None));
+        let end = NOW.after(Duration::from_secs(7));
+        assert_eq!(one.wants(NOW).deadline.unwrap(), Deadline { at: end, watching: phase::TLS });
+        assert_eq!(one.poll(end), Err(AcceptedError::Smtp(server::Error::Timeout(phase::TLS))));
+    }
 }

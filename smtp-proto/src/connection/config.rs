@@ -270,6 +270,12 @@ impl Config {
         self
     }
 
+    /// The same, without anything remembered.
+    pub(crate) fn forget(mut self) -> Self {
+        self.client_mut().remembered = None;
+        self
+    }
+
     /// What the server was like the last time ([`Connection::remembered`](super::Connection::remembered)): where it offers
     /// PIPECONNECT, commands leave before its greeting was read.
     #[must_use]

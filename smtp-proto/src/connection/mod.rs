@@ -10,6 +10,8 @@
 mod accepted;
 mod buffer;
 mod config;
+#[cfg(feature = "test-util")]
+mod faults;
 mod route;
 mod stack;
 mod turn;
@@ -24,6 +26,10 @@ use proxy_proto::{Deadline, Hop, Instant, Machine, Phase, Secret, Tunnel};
 pub use accepted::{Accepted, AcceptedError};
 pub use config::{Config, Local, Security};
 use config::{Opening, TokenSource};
+#[cfg(feature = "test-util")]
+pub use faults::Faults;
+#[cfg(feature = "test-util")]
+use faults::Faulty;
 pub use route::Route;
 
 pub(crate) use stack::{Broken, Stack};
@@ -370,6 +376,12 @@ impl Connection {
         self.stack.outgoing.handed_over()
     }
 
+    /// How many more messages the server takes on this connection; see [`Client::mails_left`]. Beyond that a further one is
+    /// [`Misuse::TooManyMessages`], and nothing is lost: connect again for it.
+    pub fn mails_left(&self) -> Option<u64> {
+        self.client.mails_left()
+    }
+
     /// How eagerly commands are grouped with this server; see [`Client::grouping`].
     pub fn grouping(&self) -> Grouping {
         self.client.grouping()
@@ -399,6 +411,11 @@ impl Connection {
             Top::Handshake { .. } => phase::TLS,
             Top::Smtp => self.client.phase(),
         }
+    }
+
+    /// The replies that are due, in order, by the phase of what they answer; see [`Client::outstanding`].
+    pub fn outstanding(&self) -> impl ExactSizeIterator<Item = Phase> {
+        self.client.outstanding()
     }
 
     /// `true` where the session is ready and nothing is under way, asked for or unread: it can be used for another message.

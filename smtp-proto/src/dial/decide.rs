@@ -72,7 +72,16 @@ impl<E> Dialer<E> {
         let id = Id(self.count);
         self.count += 1;
         let to = what.endpoint();
-        let live = Live { id, opened: now, connected: None, arrived: None, sign: now, reached: None, what };
+        let live = Live {
+            id,
+            opened: now,
+            connected: None,
+            arrived: None,
+            sign: now,
+            reached: None,
+            spoke_early: false,
+            what,
+        };
         match place.route(&live.what.config) {
             Ok(route) => {
                 let (config, began) = (live.what.config.clone(), self.began.unwrap_or(now));
@@ -92,6 +101,11 @@ impl<E> Dialer<E> {
         let Some(place) = self.places.front() else { return };
         let clear_first = place.other_guess(&live.what).filter(|_| live.what.config.guesses_tls());
         match (&error.cause, &error.hop) {
+            // It may have taken offence at that: it is asked once more, in the order that everybody knows.
+            _ if live.spoke_early => {
+                let config = live.what.config.clone().forget();
+                self.again.push_back(Candidate { config, ..live.what.clone() });
+            }
             // It is listened to; or it was already, and that goes on.
             (Cause::Tls(tls::Error::NotTls(b'2'..=b'5')), None) => self.again.extend(clear_first),
             // Neither a record of TLS nor a reply: the server may not bear to be spoken to first.

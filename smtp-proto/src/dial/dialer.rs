@@ -148,6 +148,14 @@ impl<E> Dialer<E> {
         self.settle(now);
     }
 
+    /// This attempt relies on what is [remembered](Config::remembered): commands have left before the greeting was read, as
+    /// [`Connection::spoke_early`](crate::Connection::spoke_early) says. If it fails, the server is asked once more without.
+    pub fn spoke_early(&mut self, id: Id) {
+        if let Some(live) = self.live.iter_mut().find(|live| live.id == id) {
+            live.spoke_early = true;
+        }
+    }
+
     /// An attempt is over: it could not be opened ([`Why::Connect`]), or its connection has failed ([`Why::Session`]).
     pub fn failed(&mut self, now: Instant, id: Id, why: Why<E>) {
         let Some(at) = self.live.iter().position(|live| live.id == id) else { return };

@@ -89,6 +89,8 @@ pub(super) struct Live {
     /// When it was last heard of.
     pub(super) sign: Instant,
     pub(super) reached: Option<Reached>,
+    /// Commands left before the greeting was read.
+    pub(super) spoke_early: bool,
 }
 
 impl Live {

@@ -7,9 +7,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use super::Limits;
+use super::{Limits, xclient};
 use crate::Misuse;
-use crate::command;
+use crate::command::{self, Parameter};
+use crate::parameter::Moment;
 use crate::reply::{Code, Reply};
 use crate::sasl::MechanismName;
 
@@ -29,13 +30,59 @@ pub struct Config {
     pub(super) clear_text_auth: bool,
     pub(super) bare_line_feeds: bool,
     pub(super) bare_line_endings: bool,
-    pub(super) limits: Limits,
-    with: Vec<&'static str>,
+    pub(crate) limits: Limits,
+    asks: Vec<Ask>,
+    xclient: bool,
+    with: Vec<Offer>,
     without: Vec<String>,
+    /// What belongs to extensions of the owner's.
+    own_parameters: Vec<String>,
+}
+
+/// One extension beyond the default.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Offer {
+    /// In upper case.
+    keyword: String,
+    words: String,
+}
+
+/// Questions that are asked only where somebody wants to answer them; the machine has an answer of its own else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Ask {
+    /// May the message come? Asked at DATA, before 354. By default it may.
+    Data,
+    /// VRFY. By default 252: cannot verify.
+    Verify,
+    /// EXPN. By default 502: not implemented.
+    Expand,
+    /// HELP. By default 214 and no help.
+    Help,
+    /// Verbs that the machine does not know. By default 500: unknown.
+    Unknown,
 }
 
 /// What can be offered beyond the default.
-const OPTIONAL: [&str; 4] = ["BINARYMIME", "DSN", "PIPECONNECT", "REQUIRETLS"];
+const OPTIONAL: [&str; 13] = [
+    "BINARYMIME",
+    "DSN",
+    "PIPECONNECT",
+    "REQUIRETLS",
+    "DELIVERBY",
+    "MT-PRIORITY",
+    "FUTURERELEASE",
+    "RRVS",
+    "LIMITS",
+    "ETRN",
+    "VRFY",
+    "EXPN",
+    "HELP",
+];
+
+/// What has a setting of its own, or is always there.
+const BASIC: [&str; 9] =
+    ["PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "STARTTLS", "AUTH", "XCLIENT"];
 
 impl Config {
     /// The defaults, for a server of this name: a domain or an address literal.
@@ -57,8 +104,11 @@ impl Config {
             bare_line_feeds: false,
             bare_line_endings: false,
             limits: Limits::default(),
+            asks: Vec::new(),
+            xclient: false,
             with: Vec::new(),
             without: Vec::new(),
+            own_parameters: Vec::new(),
         })
     }
 
@@ -142,17 +192,87 @@ impl Config {
         self
     }
 
-    /// Offers one more extension, and takes its parameters: `BINARYMIME` (RFC 3030), `DSN` (RFC 3461), `REQUIRETLS`
-    /// (RFC 8689; offered under TLS only), `PIPECONNECT` (Exim: commands may come before the greeting; they wait for it here). What
-    /// they promise is the owner's to keep.
+    /// Which questions are asked beside those that always are.
+    #[must_use]
+    pub fn ask(mut self, what: impl IntoIterator<Item = Ask>) -> Self {
+        self.asks = what.into_iter().collect();
+        self
+    }
+
+    /// Whether clients may say for whom they speak (XCLIENT, an extension of Postfix's), each time with the owner's consent.
+    /// For proxies that are known by their address, and for nobody else: who may say XCLIENT can be anybody.
+    #[must_use]
+    pub fn permit_xclient(mut self, permit: bool) -> Self {
+        self.xclient = permit;
+        self
+    }
+
+    /// Offers one more extension, as EHLO shows it: the keyword, and the words behind it, where there are some. Its parameters
+    /// are then taken and checked; what it promises is the owner's to keep, and what its words limit the owner's to check.
+    ///
+    /// | line | |
+    /// |---|---|
+    /// | `BINARYMIME` | RFC 3030; offered with CHUNKING only |
+    /// | `DSN` | RFC 3461 |
+    /// | `PIPECONNECT` | Exim: commands may come before the greeting; they wait for it here |
+    /// | `REQUIRETLS` | RFC 8689; offered under TLS only |
+    /// | `DELIVERBY`, `DELIVERBY 60` | RFC 2852: the least time in seconds |
+    /// | `MT-PRIORITY`, `MT-PRIORITY MIXER` | RFC 6710: the profile of priorities |
+    /// | `FUTURERELEASE 86400 2030-01-01T00:00:00Z` | RFC 4865: for how long at most, and until when |
+    /// | `RRVS` | RFC 7293 |
+    /// | `LIMITS` | RFC 9422: [`Limits::recipients`] as RCPTMAX |
+    /// | `ETRN` | RFC 1985; each ETRN is a question |
+    /// | `VRFY`, `EXPN`, `HELP` | RFC 5321: that they do something, see [`Self::ask`] |
     ///
     /// # Errors
     ///
-    /// [`Misuse::NotOffered`] for any other keyword.
-    pub fn with(mut self, keyword: &str) -> Result<Self, Misuse> {
-        let known = OPTIONAL.into_iter().find(|known| known.eq_ignore_ascii_case(keyword));
-        self.with.push(known.ok_or(Misuse::NotOffered { extension: "BINARYMIME, DSN, PIPECONNECT or REQUIRETLS" })?);
+    /// [`Misuse::NotOffered`] for any other keyword; [`Misuse::Malformed`] where the words do not fit.
+    pub fn with(mut self, line: &str) -> Result<Self, Misuse> {
+        let (keyword, words) = line.split_once(' ').unwrap_or((line, ""));
+        let keyword = keyword.to_ascii_uppercase();
+        if !OPTIONAL.contains(&keyword.as_str()) {
+            return Err(Misuse::NotOffered { extension: "an optional extension that this server knows" });
+        }
+        let lawful = match (keyword.as_str(), words) {
+            ("FUTURERELEASE", words) => words.split_once(' ').is_some_and(|(interval, moment)| {
+                interval.parse::<u32>().is_ok_and(|seconds| seconds <= 999_999_999) && Moment::new(moment).is_ok()
+            }),
+            (_, "") => true,
+            ("DELIVERBY", words) => words.len() <= 9 && words.parse::<u32>().is_ok(),
+            ("MT-PRIORITY", words) => words.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-'),
+            _ => false,
+        };
+        if !lawful {
+            return Err(Misuse::Malformed { what: "words behind an EHLO keyword" });
+        }
+        self.offer_also(keyword, words);
         Ok(self)
+    }
+
+    /// Offers an extension of the owner's, as EHLO shows it; these parameters of MAIL and RCPT are then taken as they come, and
+    /// verbs of its own are asked about where [`Ask::Unknown`] is set.
+    ///
+    /// # Errors
+    ///
+    /// [`Misuse`] where the line or a keyword cannot be said, or is one that the machine looks after itself.
+    pub fn with_own(mut self, line: &str, parameters: &[&str]) -> Result<Self, Misuse> {
+        let (keyword, words) = line.split_once(' ').unwrap_or((line, ""));
+        let keyword = Parameter::new(keyword, None)?.keyword().to_string();
+        Reply::new(Code::OK, words)?;
+        let known = |keyword: &str| BASIC.contains(&keyword) || OPTIONAL.contains(&keyword);
+        if known(&keyword) || words.contains('\n') {
+            return Err(Misuse::Malformed { what: "EHLO keyword of one's own" });
+        }
+        for one in parameters {
+            self.own_parameters.push(Parameter::new(one, None)?.keyword().to_string());
+        }
+        self.offer_also(keyword, words);
+        Ok(self)
+    }
+
+    fn offer_also(&mut self, keyword: String, words: &str) {
+        self.with.retain(|one| one.keyword != keyword);
+        self.with.push(Offer { keyword, words: words.to_string() });
     }
 
     /// Does not offer this extension, and does not take what belongs to it; a keyword that means nothing here is ignored.
@@ -167,19 +287,30 @@ impl Config {
         &self.host
     }
 
+    pub(super) fn asks(&self, what: Ask) -> bool {
+        self.asks.contains(&what)
+    }
+
+    /// Whether a parameter belongs to an extension of the owner's; `keyword` in upper case.
+    pub(super) fn takes_own(&self, keyword: &str) -> bool {
+        self.own_parameters.iter().any(|one| one == keyword)
+    }
+
     /// Whether the extension is there at this moment; `keyword` in upper case.
     pub(super) fn offers(&self, keyword: &str, secured: bool) -> bool {
         if self.withholds(keyword) {
             return false;
         }
+        let with = |keyword: &str| self.with.iter().any(|one| one.keyword == keyword);
         match keyword {
             "PIPELINING" | "8BITMIME" | "SMTPUTF8" | "SIZE" | "ENHANCEDSTATUSCODES" | "CHUNKING" => true,
             "STARTTLS" => self.starttls && !secured,
             "AUTH" => self.mechanisms.iter().any(|one| self.permits(one, secured)),
-            "REQUIRETLS" => secured && self.with.contains(&keyword),
+            "XCLIENT" => self.xclient,
+            "REQUIRETLS" => secured && with(keyword),
             // It can be sent by BDAT only (RFC 3030 section 3).
-            "BINARYMIME" => self.with.contains(&keyword) && self.offers("CHUNKING", secured),
-            _ => self.with.contains(&keyword),
+            "BINARYMIME" => with(keyword) && self.offers("CHUNKING", secured),
+            _ => with(keyword),
         }
     }
 
@@ -195,36 +326,27 @@ impl Config {
 
     /// The text of the answer to EHLO or LHLO; `client` is what it called itself, checked.
     pub(super) fn offer(&self, client: &str, secured: bool) -> String {
-        const ORDER: [&str; 12] = [
-            "PIPELINING",
-            "PIPECONNECT",
-            "SIZE",
-            "8BITMIME",
-            "SMTPUTF8",
-            "ENHANCEDSTATUSCODES",
-            "CHUNKING",
-            "BINARYMIME",
-            "DSN",
-            "REQUIRETLS",
-            "STARTTLS",
-            "AUTH",
-        ];
+        let (before, behind) = BASIC.split_at(6);
+        let known = before.iter().chain(&OPTIONAL).chain(behind).copied();
+        let own = self.with.iter().map(|one| one.keyword.as_str()).filter(|keyword| !OPTIONAL.contains(keyword));
         let mut text = [&self.host, " greets ", client].concat();
-        for keyword in ORDER.into_iter().filter(|keyword| self.offers(keyword, secured)) {
+        for keyword in known.chain(own).filter(|keyword| self.offers(keyword, secured)) {
             text.push('\n');
             text.push_str(keyword);
-            match keyword {
-                "SIZE" => {
-                    let _ = write!(text, " {}", self.limits.message); // a String takes everything
-                }
+            // A String takes everything.
+            let _ = match keyword {
+                "SIZE" => write!(text, " {}", self.limits.message),
+                "LIMITS" => write!(text, " RCPTMAX={}", self.limits.recipients),
+                "XCLIENT" => write!(text, " {}", xclient::ATTRIBUTES),
                 "AUTH" => {
-                    for mechanism in self.mechanisms.iter().filter(|one| self.permits(one, secured)) {
-                        text.push(' ');
-                        text.push_str(mechanism.as_str());
-                    }
+                    let permitted = |one: &&MechanismName| self.permits(one, secured);
+                    self.mechanisms.iter().filter(permitted).try_for_each(|mechanism| write!(text, " {mechanism}"))
                 }
-                _ => {}
-            }
+                _ => {
+                    let words = self.with.iter().filter(|one| one.keyword == keyword && !one.words.is_empty());
+                    words.into_iter().try_for_each(|one| write!(text, " {}", one.words))
+                }
+            };
         }
         text
     }

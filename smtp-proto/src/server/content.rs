@@ -11,7 +11,7 @@
 use alloc::vec::Vec;
 
 use super::replies::{self, Fixed};
-use super::{Abandoned, Event, Open, Server, State, Transaction};
+use super::{Abandoned, Ask, Event, Open, Server, State, Transaction};
 use crate::body::Unstuffing;
 
 /// The most octets handed out at once.
@@ -41,14 +41,23 @@ impl Server {
             Some(_) if self.session.recipients == 0 => return self.misplaced(self.no_recipients()),
             Some(transaction) if transaction.chunked => replies::CHUNKS_BEGUN,
             Some(transaction) if transaction.binary => replies::BINARY_BY_DATA,
+            Some(_) if self.config.asks(Ask::Data) => {
+                self.state = State::Question(Open::Data);
+                return Some(Event::Data);
+            }
             Some(_) => {
-                let unstuffing = Unstuffing::new(self.config.bare_line_endings);
-                self.state = State::Data(Data { unstuffing, too_large: false });
                 self.say(replies::START_MAIL);
+                self.take_data();
                 return None;
             }
         };
         self.fault(fault)
+    }
+
+    /// 354 was said: the octets of the message come.
+    pub(super) fn take_data(&mut self) {
+        let unstuffing = Unstuffing::new(self.config.bare_line_endings);
+        self.state = State::Data(Data { unstuffing, too_large: false });
     }
 
     pub(super) fn begin_chunk(&mut self, left: u64, last: bool) {

@@ -22,10 +22,75 @@ pub enum Question {
     Mail,
     /// May the message go to this recipient?
     Recipient,
+    /// May the message come? ([`Ask::Data`](super::Ask::Data))
+    Data,
     /// Is the message accepted?
     Message,
     /// LMTP: is the message accepted for this recipient? They are counted from 0, in the order they were accepted.
     MessageFor(usize),
+    /// What is known of this user? ([`Ask::Verify`](super::Ask::Verify))
+    Verify,
+    /// Who is on this list? ([`Ask::Expand`](super::Ask::Expand))
+    Expand,
+    /// What is there to say of it? ([`Ask::Help`](super::Ask::Help))
+    Help,
+    /// Is this queue to be started?
+    Etrn,
+    /// Is the client believed?
+    Xclient,
+    /// What is the answer to this verb? ([`Ask::Unknown`](super::Ask::Unknown))
+    Command,
+}
+
+impl Question {
+    /// Yes, or what is said where the owner has nothing to say.
+    fn acceptance(self) -> Fixed {
+        match self {
+            // These are answered by the greeting.
+            Self::Greeting | Self::Xclient => replies::NOOP,
+            Self::Mail => replies::SENDER_OK,
+            Self::Recipient => replies::RECIPIENT_OK,
+            Self::Data => replies::START_MAIL,
+            Self::Message | Self::MessageFor(_) => replies::MESSAGE_OK,
+            Self::Verify => replies::VRFY,
+            Self::Expand => replies::EXPN,
+            Self::Help => replies::HELP,
+            Self::Etrn => replies::QUEUE_STARTED,
+            Self::Command => replies::UNKNOWN,
+        }
+    }
+
+    fn rejection(self) -> Fixed {
+        match self {
+            Self::Greeting => replies::NO_SERVICE,
+            Self::Mail => replies::SENDER_REFUSED,
+            Self::Recipient => replies::NO_MAILBOX,
+            Self::Data | Self::Message | Self::MessageFor(_) => replies::MESSAGE_REFUSED,
+            Self::Verify | Self::Expand => replies::NOT_TOLD,
+            Self::Help => replies::NO_HELP,
+            Self::Etrn => replies::QUEUE_REFUSED,
+            Self::Xclient => replies::NOT_PERMITTED,
+            Self::Command => replies::UNKNOWN,
+        }
+    }
+
+    fn deferral(self) -> Fixed {
+        match self {
+            Self::Greeting => replies::NOT_NOW,
+            Self::Recipient => replies::RECIPIENT_LATER,
+            Self::Etrn => replies::QUEUE_LATER,
+            _ => replies::LATER,
+        }
+    }
+
+    /// Whether a reply of the owner's says yes.
+    fn is_accepted_by(self, code: Code) -> bool {
+        match self {
+            Self::Greeting | Self::Xclient => code == Code::READY,
+            Self::Data => code == Code::START_MAIL,
+            _ => code.is_positive(),
+        }
+    }
 }
 
 /// Answers a question with yes or no.
@@ -37,13 +102,17 @@ pub struct Decision<'a> {
 
 impl<'a> Decision<'a> {
     pub(super) fn new(server: &'a mut Server) -> Option<Self> {
-        let question = match &server.state {
-            State::Question(Open::Greeting) => Question::Greeting,
-            State::Question(Open::Mail(_)) => Question::Mail,
-            State::Question(Open::Recipient) => Question::Recipient,
-            State::Question(Open::Message { next, .. }) if server.config.lmtp => Question::MessageFor(*next),
-            State::Question(Open::Message { .. }) => Question::Message,
-            _ => return None,
+        let State::Question(open) = &server.state else { return None };
+        let question = match open {
+            Open::Greeting => Question::Greeting,
+            Open::Mail(_) => Question::Mail,
+            Open::Recipient => Question::Recipient,
+            Open::Data => Question::Data,
+            Open::Message { next, .. } if server.config.lmtp => Question::MessageFor(*next),
+            Open::Message { .. } => Question::Message,
+            Open::Reply(question) => *question,
+            Open::Xclient(_) => Question::Xclient,
+            Open::Authenticate { .. } | Open::Credentials(_) => return None,
         };
         Some(Self { server, question })
     }
@@ -53,32 +122,29 @@ impl<'a> Decision<'a> {
         self.question
     }
 
-    /// Yes, in the machine's words: 220 for the greeting, else 250.
+    /// Yes, in the machine's words: 220 for the greeting and XCLIENT, 354 for DATA, else 250.
+    ///
+    /// Where a yes is not to be had without the owner's words, it is the answer of a server that does not tell: 252 for VRFY,
+    /// 502 for EXPN, 214 for HELP, 500 for an unknown verb.
     pub fn accept(self) {
-        match self.question {
-            Question::Greeting => self.server.greet(),
-            Question::Mail => self.server.say(replies::SENDER_OK),
-            Question::Recipient => self.server.say(replies::RECIPIENT_OK),
-            Question::Message | Question::MessageFor(_) => self.server.say(replies::MESSAGE_OK),
-        }
-        self.settle(true);
+        let words = match self.question {
+            Question::Greeting | Question::Xclient => Words::Greeting,
+            question => Words::Fixed(question.acceptance()),
+        };
+        self.settle(true, words);
     }
 
     /// Yes, in words of your own; enhanced status codes are yours to write too.
     ///
     /// # Errors
     ///
-    /// [`Misuse::Malformed`] where the code is not 2yz, or not 220 for the greeting. The question stays open.
+    /// [`Misuse::Malformed`] where the code is not 2yz, or not that of [`accept`](Self::accept) for the greeting, XCLIENT and
+    /// DATA. The question stays open.
     pub fn accept_with(self, reply: &Reply) -> Result<(), Misuse> {
-        let fits = match self.question {
-            Question::Greeting => reply.code() == Code::READY,
-            _ => reply.code().is_positive(),
-        };
-        if !fits {
+        if !self.question.is_accepted_by(reply.code()) {
             return Err(Misuse::Malformed { what: "accepting reply" });
         }
-        reply.encode(&mut self.server.output);
-        self.settle(true);
+        self.settle(true, Words::Reply(reply));
         Ok(())
     }
 
@@ -88,30 +154,31 @@ impl<'a> Decision<'a> {
     ///
     /// [`Misuse::Malformed`] where the code is neither 4yz nor 5yz. The question stays open.
     pub fn refuse(self, reply: &Reply) -> Result<(), Misuse> {
-        self.server.refuse(reply)?;
-        let server = self.settle(false);
-        server.close_behind(reply);
+        if !reply.code().is_transient() && !reply.code().is_permanent() {
+            return Err(Misuse::Malformed { what: "refusing reply" });
+        }
+        self.settle(false, Words::Reply(reply));
         Ok(())
     }
 
-    /// No, in the machine's words: 554 for the greeting, else 550.
+    /// No, in the machine's words: 554 for the greeting, 459 for ETRN, 502 for HELP, 500 for an unknown verb, else 550.
     pub fn reject(self) {
-        let fixed = match self.question {
-            Question::Greeting => replies::NO_SERVICE,
-            Question::Mail => Fixed { code: 550, status: "5.7.1", text: "Sender refused" },
-            Question::Recipient => Fixed { code: 550, status: "5.1.1", text: "No such mailbox" },
-            Question::Message | Question::MessageFor(_) => {
-                Fixed { code: 550, status: "5.7.1", text: "Message refused" }
-            }
-        };
-        self.server.say(fixed);
-        self.settle(false);
+        let fixed = self.question.rejection();
+        self.settle(false, Words::Fixed(fixed));
     }
 
-    fn settle(self, accepted: bool) -> &'a mut Server {
-        let server = self.server;
+    /// Not now, in the machine's words: the client may come again. 450 for RCPT, 458 for ETRN, else 451; for the greeting 421,
+    /// which closes the session.
+    pub fn defer(self) {
+        let fixed = self.question.deferral();
+        self.settle(false, Words::Fixed(fixed));
+    }
+
+    /// Closes the question, says the answer, and does what hangs on it.
+    fn settle(self, accepted: bool, words: Words<'_>) {
+        let Self { server, question } = self;
         server.since = None;
-        let State::Question(open) = core::mem::replace(&mut server.state, State::Command) else { return server };
+        let State::Question(open) = core::mem::replace(&mut server.state, State::Command) else { return };
         match open {
             Open::Greeting => server.turned_away = !accepted,
             Open::Mail(transaction) if accepted => server.open_transaction(transaction),
@@ -119,6 +186,8 @@ impl<'a> Decision<'a> {
                 server.session.recipients += 1;
                 server.commands = server.commands.saturating_sub(1);
             }
+            Open::Data if accepted => server.take_data(),
+            Open::Xclient(said) if accepted => server.begin_anew(said),
             Open::Message { next, of } if next + 1 < of => {
                 server.state = State::Question(Open::Message { next: next + 1, of });
             }
@@ -128,8 +197,35 @@ impl<'a> Decision<'a> {
             }
             _ => {}
         }
-        server
+        let code = match words {
+            Words::Greeting => {
+                server.greet();
+                220
+            }
+            Words::Fixed(fixed) => {
+                server.say(fixed);
+                fixed.code
+            }
+            Words::Reply(reply) => {
+                reply.encode(&mut server.output);
+                reply.code().number()
+            }
+        };
+        match (question, code) {
+            // Whoever says 421 closes (RFC 5321 section 3.8).
+            (_, 421) => server.close(),
+            // What nobody knows is an error of the client's, whoever says so.
+            (Question::Command, 500) | (Question::Expand, 502) => server.count_error(),
+            _ => {}
+        }
     }
+}
+
+/// In whose words a question is answered.
+enum Words<'r> {
+    Greeting,
+    Fixed(Fixed),
+    Reply(&'r Reply),
 }
 
 /// Answers AUTH: whether an exchange begins.

@@ -3,11 +3,14 @@
 //! The rules of this file: an event is something the owner must act on or know at once; what can be read at leisure is in
 //! [`Session`](super::Session). No secret is in an error.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::Xclient;
 use crate::Phase;
-use crate::command::{ForwardPath, Parameter, ReversePath};
+use crate::command::{ForwardPath, ReversePath};
+use crate::parameter::{MailParameters, RcptParameters};
 use crate::sasl::{self, MechanismName};
 
 /// What the client wants, or did. Events marked *question* wait for an answer; no input is taken before it is given.
@@ -31,15 +34,18 @@ pub enum Event {
         /// Where the message comes from.
         from: ReversePath,
         /// The parameters, checked against what was offered and against their grammar.
-        parameters: Vec<Parameter>,
+        parameters: MailParameters,
     },
     /// *Question*: RCPT (RFC 5321 section 4.1.1.3). Answer through [`Server::decision`](super::Server::decision).
     Recipient {
         /// To whom.
         to: ForwardPath,
         /// The parameters, as in [`Self::Mail`].
-        parameters: Vec<Parameter>,
+        parameters: RcptParameters,
     },
+    /// *Question*: DATA (RFC 5321 section 4.1.1.4), where [`Ask::Data`](super::Ask::Data) is set: may the message come? Not asked
+    /// for BDAT, whose octets follow it unasked. Answer through [`Server::decision`](super::Server::decision).
+    Data,
     /// The next octets of the message, at most 16 KiB, without the doubled dots of DATA or the framing of BDAT.
     Content {
         /// The octets; may be empty where `last` is `true`.
@@ -48,6 +54,39 @@ pub enum Event {
         /// [`Server::decision`](super::Server::decision), once; in LMTP once for each accepted recipient, in their order
         /// (RFC 2033 section 4.2).
         last: bool,
+    },
+    /// *Question*: VRFY (RFC 5321 section 3.5), where [`Ask::Verify`](super::Ask::Verify) is set. Answer through
+    /// [`Server::decision`](super::Server::decision), with 250 and the mailbox, say.
+    Verify {
+        /// A user's name or a mailbox, as the client wrote it.
+        who: String,
+    },
+    /// *Question*: EXPN (the same section), where [`Ask::Expand`](super::Ask::Expand) is set.
+    Expand {
+        /// A list's name, as the client wrote it.
+        list: String,
+    },
+    /// *Question*: HELP (RFC 5321 section 4.1.1.8), where [`Ask::Help`](super::Ask::Help) is set.
+    Help {
+        /// About what.
+        topic: Option<String>,
+    },
+    /// *Question*: ETRN (RFC 1985), where it is offered: is the queue for this node to be started? 251, 252 and 253 say more than
+    /// 250; who may ask for which node is the owner's to judge (section 8).
+    Etrn {
+        /// A domain, `@` and a domain for all below it, or `#` and the name of a queue.
+        node: String,
+    },
+    /// *Question*: XCLIENT, where it is [permitted](super::Config::permit_xclient): is the client believed? If so the session begins
+    /// anew with its greeting, and [`Session::xclient`](super::Session::xclient) knows what was said.
+    Xclient(Xclient),
+    /// *Question*: a verb that the machine does not know, where [`Ask::Unknown`](super::Ask::Unknown) is set. One that is answered
+    /// with 500 counts as an error.
+    Command {
+        /// In upper case; may be empty.
+        verb: String,
+        /// What stands behind it, without spaces around it; may be empty.
+        argument: String,
     },
     /// The transaction is over without a message: drop what was collected of it. The client has its reply.
     Abandoned(Abandoned),

@@ -63,6 +63,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod xclient;
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -70,11 +71,12 @@ use core::fmt;
 use crate::sasl::MechanismName;
 use crate::{Deadline, Instant, Machine, Misuse, Phase, phase};
 
-pub use config::Config;
+pub use config::{Ask, Config};
 pub use decision::{Authentication, Credentials, Decision, Question};
 pub use event::{Abandoned, Error, Event};
 pub use limits::Limits;
 pub use session::{Identity, Session};
+pub use xclient::{Attribute, Xclient};
 
 use auth::{Exchange, Initial};
 use content::{Chunk, Data};
@@ -128,6 +130,10 @@ enum Open {
     Greeting,
     Mail(Transaction),
     Recipient,
+    Data,
+    /// One that only a reply hangs on.
+    Reply(Question),
+    Xclient(Xclient),
     /// The end of a message: which of how many replies is due.
     Message {
         next: usize,
@@ -178,7 +184,7 @@ impl Server {
         &self.config
     }
 
-    /// Answers the open question, where it is one of yes and no: greeting, MAIL, RCPT, the end of a message.
+    /// Answers the open question, where it is one of yes and no: every one but those of AUTH.
     pub fn decision(&mut self) -> Option<Decision<'_>> {
         Decision::new(self)
     }
@@ -237,6 +243,11 @@ impl Server {
         self.shutting_down && idle
     }
 
+    /// Whether the client is waited for, and has nothing under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Command) && self.transaction.is_none() && self.output.is_empty()
+    }
+
     fn phase(&self) -> Phase {
         match self.state {
             State::Data(_) | State::Chunk(_) => phase::BLOCK,
@@ -267,7 +278,11 @@ impl Machine for Server {
                 return Ok(None);
             }
             let event = match &self.state {
-                State::Question(_) | State::Closed => return Ok(None),
+                State::Question(open) => {
+                    self.session.early |= matches!(open, Open::Greeting) && !input.is_empty();
+                    return Ok(None);
+                }
+                State::Closed => return Ok(None),
                 State::StartTls if input.is_empty() => return Ok(None),
                 State::StartTls => {
                     self.fail(None, Error::ClearTextBehindStartTls);

@@ -3,12 +3,12 @@
 //! The rules of this file: QUIT is always taken; everything else is counted, so that a session cannot go on for ever without
 //! bringing anything; a command with rules of its own is done in the file of that name.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 
 use super::line::LineFault;
 use super::parse::{Said, parse};
 use super::replies;
-use super::{Abandoned, Error, Event, Server, Session, State};
+use super::{Abandoned, Ask, Error, Event, Open, Question, Server, Session, State, Xclient, xclient};
 use crate::extension::Extensions;
 use crate::reply::Code;
 
@@ -71,8 +71,8 @@ impl Server {
             Said::Lhlo(name) if self.config.lmtp => return self.hello(name, true),
             // RFC 2033 section 4.1: the other protocol's words are unknown here.
             Said::Ehlo(_) | Said::Helo(_) | Said::Lhlo(_) => return self.fault(replies::UNKNOWN),
-            Said::Mail(from, parameters) => return self.mail(from, parameters),
-            Said::Rcpt(to, parameters) => return self.rcpt(to, parameters),
+            Said::Mail(from, parameters) => return self.mail(from, &parameters),
+            Said::Rcpt(to, parameters) => return self.rcpt(to, &parameters),
             Said::Data => return self.begin_data(),
             Said::Bdat { size, last } => self.begin_chunk(size.unwrap_or_default(), last),
             Said::Auth { mechanism, initial } => return self.auth(mechanism, initial),
@@ -82,9 +82,25 @@ impl Server {
                 return self.abandon(Abandoned::Reset);
             }
             Said::Noop => self.say(replies::NOOP),
-            Said::Vrfy => self.say(replies::VRFY),
-            Said::Help => self.say(replies::HELP),
-            Said::Expn => return self.fault(replies::EXPN),
+            Said::Vrfy(who) if self.config.asks(Ask::Verify) => {
+                return self.ask(Question::Verify, Event::Verify { who: who.into() });
+            }
+            Said::Vrfy(_) => self.say(replies::VRFY),
+            Said::Help(topic) if self.config.asks(Ask::Help) => {
+                return self.ask(Question::Help, Event::Help { topic: topic.map(String::from) });
+            }
+            Said::Help(_) => self.say(replies::HELP),
+            Said::Expn(list) if self.config.asks(Ask::Expand) => {
+                return self.ask(Question::Expand, Event::Expand { list: list.into() });
+            }
+            Said::Expn(_) => return self.fault(replies::EXPN),
+            Said::Etrn(node) => return self.etrn(node),
+            Said::Xclient(words) => return self.xclient(words),
+            Said::Other(verb, argument) if self.config.asks(Ask::Unknown) => {
+                let (verb, argument) = (verb.to_ascii_uppercase(), argument.into());
+                return self.ask(Question::Command, Event::Command { verb, argument });
+            }
+            Said::Other(..) => return self.fault(replies::UNKNOWN),
             Said::Quit => {}
         }
         None
@@ -100,6 +116,45 @@ impl Server {
         abandoned
     }
 
+    /// Asks for a reply, and nothing more.
+    fn ask(&mut self, question: Question, event: Event) -> Option<Event> {
+        self.state = State::Question(Open::Reply(question));
+        Some(event)
+    }
+
+    fn etrn(&mut self, node: &str) -> Option<Event> {
+        let fixed = match () {
+            () if !self.config.offers("ETRN", self.session.secured) => replies::NO_ETRN,
+            () if !self.session.extended => replies::EXTENDED_HELLO_FIRST,
+            // RFC 1985 section 5: illegal between MAIL and the end of the message.
+            () if self.transaction.is_some() => replies::IN_TRANSACTION,
+            () if node.contains([' ', '\t']) => replies::ARGUMENT_SYNTAX,
+            () => return self.ask(Question::Etrn, Event::Etrn { node: node.into() }),
+        };
+        self.fault(fixed)
+    }
+
+    fn xclient(&mut self, words: &str) -> Option<Event> {
+        let fixed = match xclient::read(words, self.session.xclient.clone().unwrap_or_default()) {
+            _ if !self.config.offers("XCLIENT", self.session.secured) => replies::NOT_PERMITTED,
+            _ if !self.session.extended => replies::EXTENDED_HELLO_FIRST,
+            _ if self.transaction.is_some() => replies::IN_TRANSACTION,
+            Err(fixed) => fixed,
+            Ok(said) => {
+                self.state = State::Question(Open::Xclient(said.clone()));
+                return Some(Event::Xclient(said));
+            }
+        };
+        self.fault(fixed)
+    }
+
+    /// The client is believed: the session is as if it had just been opened by whom it speaks for.
+    pub(super) fn begin_anew(&mut self, said: Xclient) {
+        let (secured, early) = (self.session.secured, self.session.early);
+        self.session = Session { secured, early, xclient: Some(said), ..Session::default() };
+        self.commands = 0;
+    }
+
     fn starttls(&mut self) -> Option<Event> {
         if self.session.secured {
             return self.fault(replies::ALREADY_SECURED);
@@ -111,7 +166,8 @@ impl Server {
             return self.fault(replies::EXTENDED_HELLO_FIRST);
         }
         self.say(replies::GO_AHEAD);
-        self.session = Session::default();
+        let (early, xclient) = (self.session.early, self.session.xclient.take());
+        self.session = Session { early, xclient, ..Session::default() };
         self.transaction = None;
         self.state = State::StartTls;
         Some(Event::StartTls)

@@ -30,10 +30,15 @@ pub(super) enum Said<'a> {
     },
     Rset,
     Noop,
-    Vrfy,
-    Expn,
-    Help,
+    Vrfy(&'a str),
+    Expn(&'a str),
+    Help(Option<&'a str>),
+    Etrn(&'a str),
+    /// The attributes, not looked at.
+    Xclient(&'a str),
     Quit,
+    /// A verb of nobody's here, with what stands behind it.
+    Other(&'a str, &'a str),
 }
 
 /// Reads a line without its end; else how it is answered.
@@ -48,7 +53,6 @@ pub(super) fn parse(line: &[u8]) -> Result<Said<'_>, Fixed> {
     let (verb, argument) = text.split_at(text.find(is_space).unwrap_or(text.len()));
     let argument = argument.trim_start_matches(is_space);
     let alone = |said| if argument.is_empty() { Ok(said) } else { Err(replies::NO_ARGUMENT) };
-    let some = |said| if argument.is_empty() { Err(replies::ARGUMENT) } else { Ok(said) };
     let is = |name: &str| verb.eq_ignore_ascii_case(name);
     if is("EHLO") {
         hello(argument).map(Said::Ehlo)
@@ -73,16 +77,24 @@ pub(super) fn parse(line: &[u8]) -> Result<Said<'_>, Fixed> {
     } else if is("QUIT") {
         alone(Said::Quit)
     } else if is("VRFY") {
-        some(Said::Vrfy)
+        some(argument).map(Said::Vrfy)
     } else if is("EXPN") {
-        some(Said::Expn)
+        some(argument).map(Said::Expn)
+    } else if is("ETRN") {
+        some(argument).map(Said::Etrn)
+    } else if is("XCLIENT") {
+        some(argument).map(Said::Xclient)
     } else if is("NOOP") {
         Ok(Said::Noop)
     } else if is("HELP") {
-        Ok(Said::Help)
+        Ok(Said::Help(Some(argument).filter(|topic| !topic.is_empty())))
     } else {
-        Err(replies::UNKNOWN)
+        Ok(Said::Other(verb, argument))
     }
+}
+
+fn some(argument: &str) -> Result<&str, Fixed> {
+    if argument.is_empty() { Err(replies::ARGUMENT) } else { Ok(argument) }
 }
 
 fn is_space(c: char) -> bool {
@@ -204,10 +216,6 @@ mod tests {
     #[test]
     fn bad_input_gets_its_own_answer() {
         for (line, answer) in [
-            ("", replies::UNKNOWN),
-            (" NOOP", replies::UNKNOWN),
-            ("NOOPS", replies::UNKNOWN),
-            ("GET / HTTP/1.1", replies::UNKNOWN),
             ("EHLO", replies::HELLO_NAME),
             ("EHLO a b", replies::HELLO_NAME),
             ("HELO \u{e9}", replies::HELLO_NAME),
@@ -217,6 +225,8 @@ mod tests {
             ("DATA x", replies::NO_ARGUMENT),
             ("STARTTLS x", replies::NO_ARGUMENT),
             ("VRFY", replies::ARGUMENT),
+            ("ETRN", replies::ARGUMENT),
+            ("XCLIENT ", replies::ARGUMENT),
             ("AUTH", replies::ARGUMENT),
             ("AUTH PLAIN AA== AA==", replies::BASE64),
             ("MAIL", replies::REVERSE_PATH),
@@ -239,6 +249,19 @@ mod tests {
             assert_eq!(parse(line.as_bytes()), Err(answer), "{line:?}");
         }
         assert_eq!(parse(b"NOOP \xff"), Err(replies::NOT_TEXT));
+    }
+
+    #[test]
+    fn what_is_no_command_here_is_handed_on() {
+        for (line, verb, argument) in
+            [("", "", ""), (" NOOP", "", "NOOP"), ("NOOPS", "NOOPS", ""), ("GET / HTTP/1.1", "GET", "/ HTTP/1.1")]
+        {
+            assert_eq!(parse(line.as_bytes()), Ok(Said::Other(verb, argument)), "{line:?}");
+        }
+        assert_eq!(parse(b"help"), Ok(Said::Help(None)));
+        assert_eq!(parse(b"help  MAIL "), Ok(Said::Help(Some("MAIL"))));
+        assert_eq!(parse(b"vrfy a b"), Ok(Said::Vrfy("a b")));
+        assert_eq!(parse(b"etrn @b.example"), Ok(Said::Etrn("@b.example")));
     }
 
     #[test]

@@ -61,11 +61,15 @@ impl Server {
     /// Answers what the client did wrong.
     pub(super) fn fault(&mut self, fixed: Fixed) -> Option<Event> {
         self.say(fixed);
+        self.count_error();
+        None
+    }
+
+    pub(super) fn count_error(&mut self) {
         self.errors = self.errors.saturating_add(1);
         if self.errors > self.config.limits.errors {
             self.fail(Some(replies::TOO_MANY_ERRORS), Error::TooManyErrors);
         }
-        None
     }
 
     /// Answers what is out of order only because something before it in its group was refused (RFC 2920 section 3.1).

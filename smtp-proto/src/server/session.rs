@@ -1,9 +1,10 @@
 //! What a server knows of its client.
 //!
-//! The rules of this file: facts only, read at leisure; STARTTLS forgets them all (RFC 3207 section 4.2).
+//! The rules of this file: facts only, read at leisure; STARTTLS forgets what the client said (RFC 3207 section 4.2).
 
 use alloc::string::String;
 
+use super::Xclient;
 use crate::extension::Extensions;
 use crate::sasl::MechanismName;
 
@@ -16,6 +17,8 @@ pub struct Session {
     pub(super) offered: Extensions,
     pub(super) identity: Option<Identity>,
     pub(super) recipients: usize,
+    pub(super) early: bool,
+    pub(super) xclient: Option<Xclient>,
 }
 
 /// Who the client has proved to be.
@@ -58,6 +61,17 @@ impl Session {
     /// The user name, once AUTH has succeeded.
     pub fn user(&self) -> Option<&str> {
         self.identity.as_ref().map(|identity| identity.user.as_str())
+    }
+
+    /// Whether the client spoke before it was greeted, which RFC 5321 section 4.3.1 forbids; a worm that does not listen, most
+    /// often. Only known where the greeting is [held](super::Config::hold_greeting): it can then be rejected.
+    pub fn spoke_early(&self) -> bool {
+        self.early
+    }
+
+    /// For whom the client speaks, where it was believed (XCLIENT). STARTTLS does not forget this: the proxy is the same.
+    pub fn xclient(&self) -> Option<&Xclient> {
+        self.xclient.as_ref()
     }
 
     /// The recipients accepted in the open transaction; 0 where none is open.

@@ -187,9 +187,12 @@ impl<C: Endpoint, E> Link<C, E> {
             let flush = self.unflushed && write.is_empty();
             return Turn { read, write, flush, close: false, deadline: deadline.map(|deadline| deadline.at) };
         };
-        let write = self.end.wants(now).write;
+        let Wants { write, deadline, .. } = self.end.wants(now);
+        // An end that holds its words back, which only a test asks for, says until when.
+        let held = deadline.map(|deadline| deadline.at).filter(|_| write.is_empty());
+        parting.until = held.map_or(parting.until, |held| held.after(FAREWELL));
         if let Stage::Say { said } = parting.stage {
-            if write.is_empty() && !self.unflushed {
+            if write.is_empty() && held.is_none() && !self.unflushed {
                 let hears = said && parting.result.is_err() && C::MANNERS == Manners::Client;
                 parting.stage = if hears { Stage::Hear } else { Stage::Close };
             }
@@ -202,7 +205,7 @@ impl<C: Endpoint, E> Link<C, E> {
             flush: says && self.unflushed && write.is_empty(),
             write: if says { write } else { &[] },
             close: parting.stage == Stage::Close,
-            deadline: Some(parting.until),
+            deadline: held.or(Some(parting.until)),
         }
     }
 

@@ -13,6 +13,7 @@
 
 mod error;
 mod link;
+mod outbox;
 mod race;
 mod reuse;
 mod source;
@@ -25,10 +26,11 @@ use proxy_proto::Instant;
 
 pub use error::Error;
 pub use link::{Did, Endpoint, FAREWELL, Link, Manners, Polled, Turn};
+pub use outbox::{Once, Open as OpenMessage, Outbox, Sending};
 pub use race::{Next, Race};
 pub use reuse::{Fitness, Reuse, is_lost_in_vain};
 pub use source::{Progress, Source};
-pub use task::{Commanded, Outbox, Quit, Ready, Sending, Task};
+pub use task::{Commanded, Quit, Ready, Task};
 
 use crate::body::LineEndings;
 use crate::client::{Envelope, Event};
@@ -101,23 +103,29 @@ impl<E> Session<E> {
         Ready { already: self.ready }
     }
 
-    /// Sends one message.
+    /// Sends one message, opened as often as there are transactions to be made for it.
     ///
     /// # Errors
     ///
     /// [`Error::Unfinished`]: nothing was sent. [`Error::Session`] where the session was over before.
-    pub fn send<R>(&mut self, now: Instant, envelope: Envelope, message: R) -> Result<Sending<R, E>, Error<E>> {
+    pub fn send<O: OpenMessage<E>>(
+        &mut self,
+        now: Instant,
+        envelope: Envelope,
+        message: O,
+    ) -> Result<Sending<O, E>, Error<E>> {
         Ok(Sending(self.send_all(now, core::iter::once((envelope, message)))?))
     }
 
-    /// Sends messages; each is taken from the iterator shortly before its turn.
+    /// Sends messages; each is taken from the iterator, and opened, shortly before its turn.
     ///
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub fn send_all<I, R>(&mut self, now: Instant, messages: I) -> Result<Outbox<I::IntoIter, R, E>, Error<E>>
+    pub fn send_all<I, O>(&mut self, now: Instant, messages: I) -> Result<Outbox<I::IntoIter, O, E>, Error<E>>
     where
-        I: IntoIterator<Item = (Envelope, R)>,
+        I: IntoIterator<Item = (Envelope, O)>,
+        O: OpenMessage<E>,
     {
         self.check(now)?;
         Ok(Outbox::new(messages.into_iter(), self.endings))
@@ -165,8 +173,7 @@ impl<E> Session<E> {
             }
             match self.link.poll(now) {
                 Polled::Event(event) => {
-                    self.ready |= matches!(event, Event::Ready);
-                    self.messages += u64::from(matches!(event, Event::Sent(_)));
+                    self.note(&event);
                     if let Some(outcome) = task.hear(event) {
                         break outcome;
                     }
@@ -216,6 +223,11 @@ impl<E> Session<E> {
         self.link.did(did);
     }
 
+    fn note(&mut self, event: &Event) {
+        self.ready |= matches!(event, Event::Ready);
+        self.messages += u64::from(matches!(event, Event::Sent(_)));
+    }
+
     /// How the session has failed, as soon as that is known: there may be a last word to say yet.
     fn failure(&mut self) -> Option<(crate::Error, Option<E>)> {
         let error = self.link.failure().cloned()?;
@@ -226,7 +238,7 @@ impl<E> Session<E> {
     fn check(&mut self, now: Instant) -> Result<(), Error<E>> {
         // An event of now belongs to a task that was left: nobody asks for it any more.
         while let Polled::Event(event) = self.link.poll(now) {
-            self.ready |= matches!(event, Event::Ready);
+            self.note(&event);
         }
         if let Some((error, source)) = self.failure() {
             return Err(Error::Session { error, source });

@@ -1,7 +1,8 @@
 //! The race to be ready: the dialer's orders, carried out as far as they can be without a socket.
 //!
 //! The rules of this file: an adapter looks up, connects, and does what turns say; who is told what, who is ready and who is let
-//! go is decided here. A session that failed may still have a word to say; the race does not wait for it.
+//! go is decided here. A session that failed may still have a word to say: who is ready does not wait for that, a race that is
+//! lost does.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -114,11 +115,8 @@ impl<S, E> Race<S, E> {
                 return Next::Won(session, stream, verdict);
             }
         }
-        if let Some(at) = self.runners.iter().position(|runner| runner.over || self.dialer.is_lost()) {
-            let Runner { session, stream, .. } = self.runners.remove(at);
-            return Next::Leave(session, stream);
-        }
-        if self.dialer.is_lost() {
+        self.runners.retain(|runner| !runner.over);
+        if self.dialer.is_lost() && self.runners.is_empty() {
             return Next::Lost(self.dialer.take_failure());
         }
         let own = self.dialer.deadline().map(|deadline| deadline.at);
@@ -197,6 +195,9 @@ impl<S, E> Race<S, E> {
                 }
             };
             if !core::mem::replace(&mut runner.failed, true) {
+                if runner.session.connection().spoke_early() {
+                    self.dialer.spoke_early(runner.id);
+                }
                 if let Some(watcher) = &mut self.watcher {
                     watcher(runner.id, runner.session.connection());
                 }

@@ -210,7 +210,7 @@ fn no_settings_that_cannot_be_spoken() {
 }
 
 /// Words that matter, and rubbish between them.
-const WORDS: [&[u8]; 24] = [
+const WORDS: [&[u8]; 29] = [
     b"EHLO a\r\n",
     b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n",
     b"EHLO a\r\nMAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<a@b>\r\n",
@@ -228,6 +228,11 @@ const WORDS: [&[u8]; 24] = [
     b"*\r\n",
     b"STARTTLS\r\n",
     b"RSET\r\n",
+    b"VRFY later\r\n",
+    b"XODD own\r\n",
+    b"ETRN x\r\n",
+    b"XCLIENT NAME=x\r\n",
+    b"HELP\r\n",
     b"tempfail\r\n",
     b"\r\n.\r\n",
     b".\r\n",
@@ -249,8 +254,10 @@ fn no_cut_makes_a_difference() {
     };
     let names = [MechanismName::Plain, MechanismName::Login];
     let all = config().mechanisms(names).danger_allow_clear_text_auth(true).starttls(true).with("BINARYMIME").unwrap();
+    let asks = [Ask::Data, Ask::Verify, Ask::Help, Ask::Unknown];
+    let all = all.ask(asks).with("ETRN").unwrap().permit_xclient(true);
     let (mut messages, mut halves) = (0, 0);
-    for _ in 0..5000 {
+    for _ in 0..7000 {
         let mut wire = Vec::new();
         for _ in 0..below(24) {
             wire.extend_from_slice(WORDS[below(WORDS.len())]);

@@ -8,6 +8,7 @@ mod dialogues;
 mod laws;
 mod messages;
 mod pair;
+mod questions;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -106,6 +107,22 @@ impl Owner {
                 };
                 self.server.credentials().unwrap().answer(answer).unwrap();
             }
+            Event::Verify { who: text }
+            | Event::Expand { list: text }
+            | Event::Help { topic: Some(text) }
+            | Event::Etrn { node: text }
+            | Event::Command { argument: text, .. } => {
+                let decision = self.server.decision().unwrap();
+                let own = |code, text: &str| Reply::new(Code::new(code).unwrap(), text).unwrap();
+                match text.as_str() {
+                    "refused" => decision.reject(),
+                    "later" => decision.defer(),
+                    "gone" => decision.refuse(&own(421, "4.3.2 Gone")).unwrap(),
+                    "own" => decision.accept_with(&own(250, "In words\nof my own")).unwrap(),
+                    _ => decision.accept(),
+                }
+            }
+            Event::Help { topic: None } | Event::Data | Event::Xclient(_) => self.server.decision().unwrap().accept(),
             Event::StartTls | Event::Quit => {}
         }
         self.events.push(format!("{event:?}"));
