@@ -39,12 +39,21 @@
 //! [`ProxyHeader`](proxy_header::ProxyHeader), the PROXY protocol, is a step of the same kind: it tells a server who the
 //! client is. The other sides are here as well: [`socks4::Accept`], [`socks5::Accept`] and [`http::Accept`].
 //!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `digest` | Digest authentication to HTTP proxies (RFC 7616), which needs hash functions | yes |
+//!
+//! The crate is `no_std` with `alloc` in any case.
+//!
 //! # Limits
 //!
 //! A handshake has one limit of time and an HTTP head one of size ([`Limits`]). SOCKS machines hold less than 1 KiB,
 //! HTTP machines less than their head's limit, whatever the peer sends.
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 extern crate alloc;

@@ -32,7 +32,17 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `ring`, `aws-lc-rs` | the provider of TLS | `ring` |
+//! | `async-std` | `connect`, `race` and `AsyncStd`; without it the crate names no runtime | yes |
+//! | `serde` | [reports](proto::client::Report) and verdicts are written by serde | no |
+//! | `tracing` | a span for each connection, events for phases, outcomes and lines of the dialogue; never a secret | no |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "async-std")]

@@ -8,12 +8,34 @@
 //! let mut smtp = smtp_blocking::connect(&config)?;
 //! let envelope = Envelope::new("alice@example.org", ["bob@example.net"])?;
 //! let report = smtp.send(&envelope, &b"Subject: hello\r\n\r\nHello, Bob.\r\n"[..])?;
-//! println!("{}", report.is_accepted());
+//! println!("{report}");
 //! smtp.quit()?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What is where
+//!
+//! [`connect`] and [`connect_unix`] make a session, [`Smtp::over`] makes one of any [`Transport`] that the caller brings.
+//! [`Config`] is where everything is set: proxies, security, credentials, [limits](smtp_proto::limits) of each phase. A
+//! message is any [`Read`]: a slice, a file, the octets that lettre or mail-builder make (`tests/examples` in the repository).
+//!
+//! # Limits
+//!
+//! One thread a session; another one can [end it](Smtp::shutdown_handle). Names are looked up by the system, and only addresses
+//! (A, AAAA): MX and SRV records are the caller's to bring ([`race`], [`smtp_proto::dial::mail_exchangers`]). TLS is 1.2 or 1.3.
+//!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `ring`, `aws-lc-rs` | the provider of TLS | `ring` |
+//! | `pool` | `pool`: sessions kept open and lent out, by `r2d2` | no |
+//! | `serde` | [reports](proto::client::Report) and verdicts are written by serde | no |
+//! | `tracing` | a span for each connection, events for phases, outcomes and lines of the dialogue; never a secret | no |
+//! | `test-util` | `test_util`: a server for the tests of programs that send mail | no |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod dial;
@@ -25,6 +47,8 @@ mod stream;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod transport;
+#[cfg(unix)]
+mod unix;
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -41,6 +65,8 @@ pub use dial::{connect, race};
 pub use smtp_proto as proto;
 use stream::Clock;
 pub use transport::{Blocking, Pollable, Ready, Shutdown, Transport};
+#[cfg(unix)]
+pub use unix::connect_unix;
 
 /// Why an operation did not succeed.
 pub type Error = smtp_proto::session::Error<io::Error>;
@@ -182,7 +208,8 @@ impl<S: Transport> Smtp<S> {
         Ok(self.run(&mut task)??)
     }
 
-    /// Says QUIT, and closes.
+    /// Says QUIT, and closes (RFC 5321 section 4.1.1.10). A message that the server has accepted stays accepted, whatever becomes of
+    /// this.
     ///
     /// # Errors
     ///
@@ -192,7 +219,7 @@ impl<S: Transport> Smtp<S> {
         self.run(&mut task)
     }
 
-    /// Asks whether the server still listens (NOOP).
+    /// Asks whether the server still listens (NOOP, RFC 5321 section 4.1.1.9).
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ use smtp_proto::tls::Version;
 
 use crate::duration;
 
-/// Sends mail, and serves as a test server.
+/// Sends mail, finds out how a server is to be reached, and serves as a test server.
 #[derive(Parser)]
 #[command(name = "smtp", version, about, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -29,6 +29,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Send mail; without --server, to a server of its own on this machine, to see how it goes
     Send(Box<SendArgs>),
+    /// Find out how a server is to be reached: ports, TLS, certificates, what it offers, and which settings are best
+    Probe(Box<ProbeArgs>),
     /// Receive mail and show it: a server for tests
     Serve(Box<ServeArgs>),
 }
@@ -219,6 +221,47 @@ pub(crate) struct SendArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) quiet: bool,
 }
+
+#[derive(Args)]
+#[command(after_help = PROBE_STATUS)]
+pub(crate) struct ProbeArgs {
+    /// The server; without a port, 465, 587, 25 and 2525 are looked at, all at once
+    #[arg(value_name = "HOST[:PORT]")]
+    pub(crate) server: String,
+    /// Go through a proxy, as for send; several times for a chain, the nearest first
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Vec<String>,
+    /// Trust these authorities (PEM or DER) beside those of the platform; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Vec<PathBuf>,
+    /// How long all of it may take
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "15s")]
+    pub(crate) budget: Duration,
+    /// Authenticate this user, once, where a secure way was found, and nowhere else
+    #[arg(long, requires = "password_env")]
+    pub(crate) user: Option<String>,
+    /// The environment variable that holds the user's password
+    #[arg(long, value_name = "VAR", requires = "user")]
+    pub(crate) password_env: Option<String>,
+    /// The adapter that carries the sessions
+    #[arg(long, value_enum, default_value_t = RuntimeArg::Tokio)]
+    pub(crate) runtime: RuntimeArg,
+    /// Report as one JSON object on standard output, on failure too
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const PROBE_STATUS: &str = "\
+Exit status:
+  0   a secure way was found (and the user authenticated, where one was given)
+  64  the options cannot be meant
+  65  the server refuses all comers (554)
+  66  a file of --ca cannot be read
+  68  the host name was not found
+  69  nothing could be connected to, or a proxy refused
+  75  time-outs, lost connections, a server that says \"later\": try again
+  76  only clear text, or TLS that cannot be accepted, or no SMTP
+  77  a secure way was found, but the user was refused there";
 
 /// How the server's connections are secured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -95,20 +95,35 @@ impl Failure {
         Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"))
     }
 
+    /// A name has no address that could be found.
+    pub(crate) fn unresolved(name: &str, why: impl fmt::Display) -> Self {
+        Self::new(Kind::Resolve, status::RESOLVE, format_args!("{name}: {why}"))
+            .at(phase::RESOLVE)
+            .advise("check the host name")
+    }
+
+    /// No connection could be opened.
+    pub(crate) fn unreachable(why: impl fmt::Display) -> Self {
+        Self::new(Kind::Connect, status::CONNECT, why)
+            .at(phase::CONNECT)
+            .advise("check host and port; a firewall may be in the way")
+    }
+
+    /// The time that was given is over.
+    pub(crate) fn late(phase: Phase) -> Self {
+        Self::new(Kind::Timeout, status::LATER, "timed out").at(phase).advise("try again with a longer --budget")
+    }
+
     /// Nobody could be reached, or no session became ready.
     fn dial(failure: &dial::Failure<io::Error>) -> Self {
         let Some(one) = failure.telling() else { return Self::new(Kind::Connect, status::CONNECT, failure) };
         let mut told = match &one.why {
             Why::Unresolved(_) | Why::NoAddress | Why::TimedOut(phase::RESOLVE) => {
-                Self::new(Kind::Resolve, status::RESOLVE, format_args!("{}: {}", one.host, one.why))
-                    .at(phase::RESOLVE)
-                    .advise("check the host name")
+                Self::unresolved(&one.host, &one.why)
             }
             Why::Session { error, source } => Self::session(error, source.as_ref()),
             Why::Misuse(misuse) => Self::misuse(misuse),
-            _ => Self::new(Kind::Connect, status::CONNECT, one)
-                .at(phase::CONNECT)
-                .advise("check host and port; a firewall may be in the way"),
+            _ => Self::unreachable(one),
         };
         let others: Vec<_> = failure.attempts.iter().filter(|other| !std::ptr::eq(*other, one)).collect();
         if !others.is_empty() {
@@ -213,7 +228,7 @@ impl From<session::Error<io::Error>> for Failure {
 }
 
 /// It is shown on terminals, in one line.
-fn clean(text: impl fmt::Display) -> String {
+pub(crate) fn clean(text: impl fmt::Display) -> String {
     text.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The `smtp` command: sends mail, and serves as a test server.
+//! The `smtp` command: sends mail, finds out how a server is to be reached, and serves as a test server.
 //!
 //! The rules of this package:
 //!
@@ -14,6 +14,7 @@ mod embedded_proxy;
 mod failure;
 mod message;
 mod output;
+mod probe;
 mod proxy;
 mod runtime;
 mod send;
@@ -32,6 +33,7 @@ use failure::{Failure, status};
 fn main() -> ExitCode {
     let status = match Cli::try_parse() {
         Ok(Cli { command: Command::Send(args) }) => send::run(&args),
+        Ok(Cli { command: Command::Probe(args) }) => probe::run(&args),
         Ok(Cli { command: Command::Serve(args) }) => serve::run(&args),
         Err(error) => refused(&error),
     };
@@ -55,8 +57,13 @@ fn refused(error: &clap::Error) -> u8 {
     output::human::print_failure(&failure);
     // Who asked for JSON gets it on every failure; the options were not understood, so they are looked for as they stand.
     let mut given = std::env::args_os().skip(1);
-    if given.next().is_some_and(|first| first == "send") && given.any(|option| option == "--json") {
-        output::json::print(&output::Summary::failed(failure));
+    let command = given.next();
+    if given.any(|option| option == "--json") {
+        match command {
+            Some(command) if command == "send" => output::json::print(&output::Summary::failed(failure)),
+            Some(command) if command == "probe" => probe::print_failure(failure),
+            _ => {}
+        }
     }
     status::USAGE
 }

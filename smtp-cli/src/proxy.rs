@@ -8,14 +8,13 @@ use std::env;
 use proxy_proto::ProxyUrl;
 use smtp_proto::Config;
 
-use crate::args::SendArgs;
 use crate::embedded_proxy;
 use crate::failure::Failure;
 
 /// The same configuration, through the proxies that the options or the environment name.
-pub(crate) fn through(mut config: Config, args: &SendArgs, own: bool) -> Result<Config, Failure> {
+pub(crate) fn through(mut config: Config, named: &[String], own: bool) -> Result<Config, Failure> {
     let misuse = |misuse| Failure::misuse(&misuse);
-    match &args.proxy[..] {
+    match named {
         [none] if none == "none" => Ok(config),
         [] if own => Ok(config),
         [] => {

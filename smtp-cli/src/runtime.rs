@@ -3,15 +3,15 @@
 //! The rules of this file: it carries, and decides nothing; all adapters look the same from above.
 
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use async_std::task::block_on;
-use smtp_proto::Connection;
 use smtp_proto::client::{Envelope, Report};
 use smtp_proto::dial::{Dialer, Id, Verdict};
 use smtp_proto::session::Race;
+use smtp_proto::{Config, Connection, Route};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::args::RuntimeArg;
@@ -70,6 +70,37 @@ impl Session {
             RuntimeArg::Blocking => Self::Blocking(smtp_blocking::race(Race::new(dialer).watch(watch))?),
             RuntimeArg::AsyncStd => Self::AsyncStd(block_on(smtp_async_std::race(Race::new(dialer).watch(watch)))?),
         })
+    }
+
+    /// A session over a stream that is open already, before a word was said: [`ready`](Self::ready) follows.
+    pub(crate) fn begin(runtime: RuntimeArg, stream: TcpStream, config: &Config, route: Route) -> Result<Self, Error> {
+        stream.set_nonblocking(true).map_err(Error::Message)?;
+        // What is said is gathered already; waiting for more would only cost a round trip.
+        let _ = stream.set_nodelay(true);
+        Ok(match runtime {
+            RuntimeArg::Tokio => {
+                let tokio = Tokio::new()?;
+                let stream = tokio.run(async { tokio::net::TcpStream::from_std(stream) }).map_err(Error::Message)?;
+                Self::Tokio(tokio, smtp_tokio::Smtp::begin(stream, config, route)?)
+            }
+            RuntimeArg::Blocking => {
+                let stream = smtp_blocking::Pollable::new(stream);
+                Self::Blocking(smtp_blocking::Smtp::begin(stream, config, route)?)
+            }
+            RuntimeArg::AsyncStd => {
+                let (stream, timer) = (async_std::net::TcpStream::from(stream), smtp_async_std::AsyncStd);
+                Self::AsyncStd(smtp_async_std::Smtp::begin(stream, timer, config, route)?)
+            }
+        })
+    }
+
+    /// Runs until the session is greeted, secured and authenticated.
+    pub(crate) fn ready(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Tokio(tokio, smtp) => tokio.run(smtp.ready()),
+            Self::Blocking(smtp) => smtp.ready(),
+            Self::AsyncStd(smtp) => block_on(smtp.ready()),
+        }
     }
 
     /// The peer's address: the server's, or the nearest proxy's.

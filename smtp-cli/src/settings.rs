@@ -5,7 +5,7 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proxy_proto::ProxyUrl;
@@ -15,7 +15,7 @@ use smtp_proto::command::ForwardPath;
 use smtp_proto::dial::Mode;
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::tls::{Connector, Roots, Settings as Tls, Version};
-use smtp_proto::{Config, Connection, Limits, Secret, Security};
+use smtp_proto::{Config, Connection, Limits, Misuse, Secret, Security};
 
 use crate::args::{DsnArg, LineEndingsArg, RetArg, SecurityArg, SendArgs};
 use crate::failure::Failure;
@@ -161,7 +161,7 @@ impl Plan {
         if let Some(helo) = &args.helo {
             config = config.helo(helo);
         }
-        config = proxy::through(config, args, own.is_some())?;
+        config = proxy::through(config, &args.proxy, own.is_some())?;
         if url.security != Security::None || config.proxies().any(ProxyUrl::needs_tls) {
             config = config.tls(tls(args, &url, own)?);
         }
@@ -287,20 +287,28 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::input(format_args!("{}: {error}", path.display())))
 }
 
-fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Connector + use<>, Failure> {
-    let broken = |path: &Path, why| Failure::input(format_args!("{}: {why}", path.display()));
-    let (min, max) = (args.tls_min.unwrap_or(Version::Tls12), args.tls_max.unwrap_or(Version::Tls13));
-    if min > max {
-        return Err(Failure::usage("--tls-min is newer than --tls-max"));
-    }
-    let mut settings = Tls::default().min(min).max(max);
-    for path in &args.ca {
+fn broken(path: &Path, why: Misuse) -> Failure {
+    Failure::input(format_args!("{}: {why}", path.display()))
+}
+
+/// The same settings, trusting the authorities in these files, too.
+pub(crate) fn trust(mut settings: Tls, files: &[PathBuf]) -> Result<Tls, Failure> {
+    for path in files {
         let octets = read(path)?;
         // DER begins with a SEQUENCE of more than 127 octets, PEM is text.
         let der = matches!(octets[..], [0x30, 0x81..=0x84, ..]);
         let trusted = if der { settings.trust_der(&octets) } else { settings.trust_pem(&octets) };
         settings = trusted.map_err(|why| broken(path, why))?;
     }
+    Ok(settings)
+}
+
+fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Connector + use<>, Failure> {
+    let (min, max) = (args.tls_min.unwrap_or(Version::Tls12), args.tls_max.unwrap_or(Version::Tls13));
+    if min > max {
+        return Err(Failure::usage("--tls-min is newer than --tls-max"));
+    }
+    let mut settings = trust(Tls::default().min(min).max(max), &args.ca)?;
     if let Some(own) = own {
         // It must run on a machine without any authorities, too.
         settings =
@@ -384,7 +392,7 @@ mod tests {
     fn args(options: &[&str]) -> SendArgs {
         match Cli::try_parse_from([&["smtp", "send"], options].concat()).unwrap().command {
             Command::Send(args) => *args,
-            Command::Serve(_) => unreachable!(),
+            _ => unreachable!(),
         }
     }
 

@@ -60,7 +60,8 @@ fn decode(text: &str) -> Result<String, String> {
     Ok(percent_decode_str(text).decode_utf8().map_err(|_| "the user name is not UTF-8")?.into_owned())
 }
 
-fn host_and_port(place: &str) -> Result<(&str, Option<u16>), String> {
+/// A name or an address, without brackets, and the port behind it.
+pub(crate) fn host_and_port(place: &str) -> Result<(&str, Option<u16>), String> {
     let (host, port) = if let Some(rest) = place.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("a bracket is not closed")?;
         host.parse::<Ipv6Addr>().map_err(|_| "what stands in brackets must be an IPv6 address")?;

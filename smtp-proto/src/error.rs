@@ -138,7 +138,19 @@ impl core::error::Error for Error {
             Cause::Malformed(error) => Some(error),
             Cause::Tls(error) => Some(error),
             Cause::Tunnel(error) => Some(error),
+            Cause::Authentication(error) => Some(error),
             _ => None,
+        }
+    }
+}
+
+impl core::error::Error for AuthenticationError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Selection(error) => Some(error),
+            Self::Mechanism { error, .. } => Some(error),
+            Self::Credentials { misuse, .. } => Some(misuse),
+            Self::Refused { .. } | Self::NotBase64 { .. } => None,
         }
     }
 }

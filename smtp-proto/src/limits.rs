@@ -50,6 +50,18 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// A method for each field, of its name, as in `Limits::interactive().greeting(Duration::from_secs(4))`.
+macro_rules! setters {
+    ($($name:ident)*) => {$(
+        #[doc = concat!("The same, with another `", stringify!($name), "` limit. See the [module](self) for what it counts.")]
+        #[must_use]
+        pub const fn $name(mut self, limit: Duration) -> Self {
+            self.$name = limit;
+            self
+        }
+    )*};
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self::interactive()
@@ -102,6 +114,8 @@ impl Limits {
         }
     }
 
+    setters!(resolve connect hop tls greeting ehlo auth mail rcpt data block message command quit);
+
     /// One bound for each operation as a whole.
     #[must_use]
     pub const fn operation(mut self, whole: Duration) -> Self {
@@ -142,6 +156,14 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_limit_is_set_by_its_name() {
+        let set = Limits::rfc5321().greeting(seconds(4)).quit(seconds(1)).operation(seconds(60));
+        assert_eq!((set.greeting, set.quit, set.operation), (seconds(4), seconds(1), Some(seconds(60))));
+        let rest = Limits { greeting: seconds(300), quit: seconds(300), operation: None, ..set };
+        assert_eq!(rest, Limits::rfc5321());
+    }
 
     #[test]
     fn absurd_limits_are_refused() {

@@ -8,12 +8,35 @@
 //! let mut smtp = smtp_tokio::connect(&config).await?;
 //! let envelope = Envelope::new("alice@example.org", ["bob@example.net"])?;
 //! let report = smtp.send(&envelope, &b"Subject: hello\r\n\r\nHello, Bob.\r\n"[..]).await?;
-//! println!("{}", report.is_accepted());
+//! println!("{report}");
 //! smtp.quit().await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # What is where
+//!
+//! [`connect`] and [`connect_unix`] make a session, [`Smtp::over`] makes one of any stream that the caller brings; [`serve`] is the
+//! other end. [`Config`] is where everything is set: proxies, security, credentials, [limits](smtp_proto::limits) of each phase. A
+//! message is any [`AsyncRead`]: a slice, a file, the octets that lettre or mail-builder make
+//! (`tests/examples` in the repository).
+//!
+//! # Limits
+//!
+//! Names are looked up by the system, and only addresses (A, AAAA): MX and SRV records are the caller's to bring
+//! ([`race`], [`smtp_proto::dial::mail_exchangers`]). TLS is 1.2 or 1.3. An idle session holds at most 2 KiB, 16 KiB with TLS.
+//!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `ring`, `aws-lc-rs` | the provider of TLS | `ring` |
+//! | `pool` | `pool`: sessions kept open and lent out, by `deadpool` | no |
+//! | `serde` | [reports](proto::client::Report) and verdicts are written by serde | no |
+//! | `tracing` | a span for each connection, events for phases, outcomes and lines of the dialogue; never a secret | no |
+//! | `test-util` | `test_util`: a server for the tests of programs that send mail | no |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod dial;
@@ -24,6 +47,8 @@ pub mod serve;
 mod stream;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+#[cfg(unix)]
+mod unix;
 
 use std::io;
 
@@ -40,6 +65,8 @@ pub use dial::{connect, race};
 /// The pure part: configuration, envelopes, reports.
 pub use smtp_proto as proto;
 use stream::Clock;
+#[cfg(unix)]
+pub use unix::connect_unix;
 
 /// Why an operation did not succeed.
 pub type Error = smtp_proto::session::Error<io::Error>;
@@ -169,7 +196,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         Ok(self.run(&mut task).await??)
     }
 
-    /// Says QUIT, and closes.
+    /// Says QUIT, and closes (RFC 5321 section 4.1.1.10). A message that the server has accepted stays accepted, whatever becomes of
+    /// this.
     ///
     /// # Errors
     ///
@@ -179,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Smtp<S> {
         self.run(&mut task).await
     }
 
-    /// Asks whether the server still listens (NOOP).
+    /// Asks whether the server still listens (NOOP, RFC 5321 section 4.1.1.9).
     ///
     /// # Errors
     ///

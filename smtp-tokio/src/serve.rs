@@ -164,6 +164,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Served<S> {
 
 /// Accepts connections and runs a session for each, at most `most` at a time; whoever comes then waits to be accepted.
 ///
+/// How many may wait besides is the listener's own affair: [`TcpListener::bind`] lets 128 of them wait, on most systems, and of a
+/// crowd that finds no room some wait for a greeting in vain. Who expects one uses [`TcpSocket::listen`](tokio::net::TcpSocket::listen).
+///
 /// When `stop` is done no more are accepted, and every session is told by its [`Stopping`]; this returns when the last has
 /// ended. Dropped before, it ends them all on the spot.
 pub async fn serve<F, W>(listener: TcpListener, most: usize, stop: impl Future<Output = ()>, mut session: F)

@@ -86,6 +86,7 @@ def run(binary: Path, folder: Path, args: list[str], *, env: dict[str, str] | No
             ran.report = json.loads(stdout.decode())
         except ValueError as error:
             raise Wrong(ran, f"stdout is not one JSON object: {error}") from None
-        if complaints := shape.complaints(ran.report, ran.status):
+        judge = shape.complaints_of_probe if args[0] == "probe" else shape.complaints
+        if complaints := judge(ran.report, ran.status):
             raise Wrong(ran, "; ".join(complaints))
     return ran

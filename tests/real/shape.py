@@ -1,4 +1,4 @@
-"""The JSON report of `smtp send`, as the command's description promises it."""
+"""The JSON reports of `smtp send` and `smtp probe`, as the command's description and docs/PROBE.md promise them."""
 
 OUTCOMES = {"delivered", "partial", "refused", "deferred", "unknown", "failed", "validated"}
 KINDS = {"usage", "input", "resolve", "connect", "proxy", "tls", "protocol", "auth", "timeout", "closed", "refused"}
@@ -33,6 +33,30 @@ REPORT = {
     "hint": nullable(str),
 }
 
+ERROR = {"kind": one_of(KINDS), "phase": nullable(str), "hop": nullable(count), "text": str}
+CERTIFICATE = {"subject": str, "names": [str], "issuer": str, "not_before": str, "not_after": str, "days_left": int}
+OFFER = {"extensions": [{"keyword": str, "parameters": [str]}], "mechanisms": [str]}
+PROBE = {
+    "exit": count,
+    "error": nullable(ERROR),
+    "host": str,
+    "addresses": [str],
+    "resolve_seconds": nullable(number),
+    "route": [str],
+    "ports": [{"port": count, "connects": bool, "address": nullable(str),
+               "speaks": nullable(one_of({"smtp", "tls", "other", "nothing"})),
+               "mode": nullable(one_of({"none", "starttls", "implicit"})), "secure": bool,
+               "greeting": nullable({"code": count, "lines": [str]}), "starttls": nullable(bool),
+               "tls": nullable({"version": one_of({"1.2", "1.3"}), "cipher": str}),
+               "certificate": nullable(CERTIFICATE | {"trusted": bool, "why_not": nullable(str), "chain": [CERTIFICATE]}),
+               "before_tls": nullable(OFFER), "under_tls": nullable(OFFER),
+               "times": [{"phase": str, "seconds": number}], "error": nullable(ERROR)}],
+    "recommended": nullable({"port": count, "mode": one_of({"starttls", "implicit"}), "server": str, "arguments": [str],
+                             "line": str, "hint": nullable(str)}),
+    "authentication": nullable({"port": count, "mechanism": nullable(str), "error": nullable(ERROR)}),
+    "seconds": number,
+}
+
 
 def fits(pattern, value) -> bool:
     return not list(misfits(pattern, value, "report"))
@@ -58,6 +82,25 @@ def misfits(pattern, value, place: str):
             yield from misfits(pattern[0], item, f"{place}[{index}]")
     elif not (isinstance(value, pattern) if isinstance(pattern, type) else pattern(value)):
         yield f"{place} is {value!r}"
+
+
+def complaints_of_probe(report, status: int) -> list[str]:
+    found = sorted(misfits(PROBE, report, "report"))
+    if found:
+        return found
+    if status not in STATUSES - {74}:
+        found.append(f"exit status {status} is not described")
+    if report["exit"] != status:
+        found.append(f"the report says exit {report['exit']}")
+    if (status == 0) != (report["error"] is None):
+        found.append("an error that does not go with the status")
+    if status == 0 and report["recommended"] is None:
+        found.append("success, and nothing is recommended")
+    for port in report["ports"]:
+        if port["secure"] != (port["error"] is None) or port["secure"] and not (
+                port["tls"] and port["certificate"]["trusted"] and port["mode"] in ("starttls", "implicit")):
+            found.append(f"port {port['port']} is not secure, or should be")
+    return found
 
 
 def complaints(report, status: int) -> list[str]:

@@ -17,3 +17,13 @@ pub mod stream;
 pub mod tls;
 pub mod transparent;
 pub mod wire;
+
+/// What the documents show compiles, with every adapter.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../docs/COMING_FROM.md")]
+    struct ComingFrom;
+}

@@ -45,7 +45,8 @@ fn object(summary: &Summary) -> Value {
     })
 }
 
-fn error(failure: &Failure) -> Value {
+/// A failure, as every command reports it.
+pub(crate) fn error(failure: &Failure) -> Value {
     json!({
         "kind": failure.kind,
         "phase": failure.phase,

@@ -8,6 +8,7 @@
 //! - The receiving side ends only at CRLF.CRLF; every other end-of-data in circulation is content or an error.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::LineEndings;
 use crate::Misuse;
@@ -185,6 +186,16 @@ pub enum UnstuffingError {
     /// A bare CR or LF: SMTP does not know it, and it is how messages are smuggled (RFC 5321 section 2.3.8).
     BareLineEnding,
 }
+
+impl fmt::Display for UnstuffingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BareLineEnding => f.write_str("the content contains a bare CR or LF"),
+        }
+    }
+}
+
+impl core::error::Error for UnstuffingError {}
 
 /// Decodes received DATA: takes off the doubled dots and finds the one end that counts, CRLF.CRLF.
 #[derive(Clone, Debug, Default)]

@@ -24,6 +24,7 @@ mod recording;
 mod remembered;
 mod replay;
 mod report;
+mod report_display;
 mod require;
 mod say;
 mod stage;

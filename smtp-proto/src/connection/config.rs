@@ -171,7 +171,7 @@ impl Config {
         Self { named: false, ..self.helo(literal) }
     }
 
-    /// How the session is secured.
+    /// How the session is secured; [`Auto`](Security::Auto) without.
     #[must_use]
     pub fn security(mut self, security: Security) -> Self {
         self.security = security;
@@ -200,7 +200,8 @@ impl Config {
         self
     }
 
-    /// The mechanisms that may be used.
+    /// The mechanisms that may be used (RFC 4422); without, all that are built in, those that reveal the secret on a secured
+    /// connection only.
     #[must_use]
     pub fn allowed(mut self, allowed: sasl::Allowed) -> Self {
         self.client_mut().allowed = allowed;
@@ -241,14 +242,14 @@ impl Config {
         self
     }
 
-    /// How long each phase may take.
+    /// How long each phase may take, in the units of [`Duration`]; [`Limits::interactive`] without.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.client_mut().limits = limits;
         self
     }
 
-    /// How eagerly commands are grouped.
+    /// How eagerly commands are grouped (RFC 2920, RFC 3030); as eagerly as the server bears it without.
     #[must_use]
     pub fn grouping(mut self, grouping: Grouping) -> Self {
         self.client_mut().grouping = grouping;
@@ -292,7 +293,8 @@ impl Config {
         self
     }
 
-    /// Who listens to the dialogue.
+    /// Who listens to the dialogue: every line of it, without its secrets, as it is said or heard. It is called within
+    /// [`poll`](super::Connection::poll) and [`wants`](super::Connection::wants), and should not take long.
     #[must_use]
     pub fn transcript(mut self, transcript: Transcript) -> Self {
         self.client_mut().transcript = Some(transcript);
@@ -312,6 +314,10 @@ impl Config {
     }
 
     /// The same, with what the platform gives where nothing was given: its trusted roots, its randomness.
+    ///
+    /// # Panics
+    ///
+    /// Not here, but when a mechanism needs randomness and the platform has none.
     #[cfg(feature = "platform")]
     #[must_use]
     pub fn on_platform(self) -> Self {

@@ -42,6 +42,7 @@ use crate::error::Error;
 use crate::extension::Extensions;
 use crate::reply::Reply;
 use crate::sasl::MechanismName;
+use crate::trace::Trace;
 use crate::{Grouping, Misuse, phase, tls};
 use route::Step;
 use turn::Advance;
@@ -131,6 +132,7 @@ pub struct Connection {
     /// The caller has been told of the failure, or has been handed what became of a message by it.
     told: bool,
     closed: bool,
+    pub(crate) trace: Trace,
 }
 
 impl Connection {
@@ -140,7 +142,8 @@ impl Connection {
     ///
     /// [`Misuse`] where the configuration cannot be said or meant.
     pub fn new(config: Config, route: Route) -> Result<Self, Misuse> {
-        let client = Client::shared(config.client().clone(), config.starttls())?;
+        let trace = Trace::begin(config.host(), config.port());
+        let client = Client::shared(trace.listen(config.client().clone()), config.starttls())?;
         Ok(Self {
             opening: config.opening(),
             name: config.server_name().into(),
@@ -160,6 +163,7 @@ impl Connection {
             failed: false,
             told: false,
             closed: false,
+            trace,
         })
     }
 
@@ -176,6 +180,12 @@ impl Connection {
     /// The session is over; the same error for ever. What became of each message was told before, by [`Event::Sent`].
     #[must_use = "an event not looked at is lost"]
     pub fn poll(&mut self, now: Instant) -> Result<Option<Event>, Error> {
+        let polled = self.go_on(now);
+        self.trace.polled(&polled);
+        polled
+    }
+
+    fn go_on(&mut self, now: Instant) -> Result<Option<Event>, Error> {
         self.begin(now);
         loop {
             // The client may have failed by what its owner did: a token that was not to be had.

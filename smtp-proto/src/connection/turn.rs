@@ -198,6 +198,7 @@ impl Connection {
         }
         let facts = self.stack.session().map(|session| session.facts()).unwrap_or_default();
         self.client.show(now, phase::TLS, Line::Note(&format!("TLS {}, {}", facts.version, facts.cipher)));
+        self.trace.secured(&facts);
         self.client.secured(facts.channel());
         self.facts = Some(facts.into());
         self.top = Top::Smtp;

@@ -23,7 +23,8 @@ pub struct Attempt<E> {
     pub host: String,
     /// The server's port.
     pub port: u16,
-    /// Where the transport was to lead: the server itself, or the nearest proxy; `None` for a lookup.
+    /// Where the transport was to lead: the server itself, or the nearest proxy; `None` for a lookup, and for a
+    /// Unix socket, whose path is the `host`.
     pub to: Option<SocketAddr>,
     /// Whether TLS was to be spoken first; else the greeting was awaited.
     pub tls_first: bool,

@@ -29,6 +29,34 @@ impl Policy {
     /// The longest stagger, of RFC 8305 section 8.
     pub const LONGEST: Duration = Duration::from_secs(2);
 
+    /// Another stagger. [`check`](Self::check) refuses what is out of its range.
+    #[must_use]
+    pub const fn stagger(mut self, stagger: Duration) -> Self {
+        self.stagger = stagger;
+        self
+    }
+
+    /// Whether a second connection may be opened to the same port, for the other guess.
+    #[must_use]
+    pub const fn second_guess(mut self, may: bool) -> Self {
+        self.second_guess = may;
+        self
+    }
+
+    /// So many attempts under way at once, at most.
+    #[must_use]
+    pub const fn at_once(mut self, attempts: usize) -> Self {
+        self.at_once = attempts;
+        self
+    }
+
+    /// The ports to try where none is known, the best first.
+    #[must_use]
+    pub fn ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.ports = ports.into_iter().collect();
+        self
+    }
+
     /// Refuses what cannot be meant.
     ///
     /// # Errors
@@ -68,5 +96,9 @@ mod tests {
         assert!(Policy { at_once: 0, ..Policy::default() }.check().is_err());
         assert!(Policy { ports: vec![], ..Policy::default() }.check().is_err());
         assert!(Policy { ports: vec![587, 0], ..Policy::default() }.check().is_err());
+        assert!(Policy::default().stagger(Duration::ZERO).check().is_err());
+        assert!(Policy::default().at_once(0).check().is_err());
+        let policy = Policy::default().second_guess(false).ports([465]);
+        assert_eq!((policy.check(), policy.second_guess, &policy.ports[..]), (Ok(()), false, &[465][..]));
     }
 }

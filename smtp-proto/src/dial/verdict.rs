@@ -47,6 +47,18 @@ impl fmt::Display for Mode {
     }
 }
 
+impl FromStr for Mode {
+    type Err = Misuse;
+
+    /// Reads the word for it.
+    fn from_str(text: &str) -> Result<Self, Misuse> {
+        [Self::Implicit, Self::StartTls, Self::None]
+            .into_iter()
+            .find(|mode| mode.name() == text)
+            .ok_or(Misuse::Malformed { what: "mode (implicit, starttls or none)" })
+    }
+}
+
 /// What a dialer has found. [`Config::hint`](crate::Config::hint) takes it the next time, and nothing is probed then.
 ///
 /// ```
@@ -83,12 +95,7 @@ impl FromStr for Verdict {
     fn from_str(text: &str) -> Result<Self, Misuse> {
         let malformed = Misuse::Malformed { what: "hint (it looks like 192.0.2.1:465/implicit, or starttls, or none)" };
         let (place, mode) = text.rsplit_once('/').ok_or(malformed.clone())?;
-        let mode = match mode {
-            "implicit" => Mode::Implicit,
-            "starttls" => Mode::StartTls,
-            "none" => Mode::None,
-            _ => return Err(malformed),
-        };
+        let Ok(mode) = mode.parse() else { return Err(malformed) };
         match place.parse::<Target>() {
             Ok(Target { host, port }) if port > 0 => Ok(Self { host, port, mode }),
             _ => Err(malformed),

@@ -1,6 +1,9 @@
 //! Enhanced status codes: `class.subject.detail` at the head of a reply's text (RFC 2034, RFC 3463).
 
 use core::fmt;
+use core::str::FromStr;
+
+use crate::Misuse;
 
 /// An enhanced status code, such as `5.1.1`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +46,18 @@ fn number(text: &[u8]) -> Option<(u16, &[u8])> {
     Some((number.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')), rest))
 }
 
+impl FromStr for EnhancedStatus {
+    type Err = Misuse;
+
+    /// Reads `class.subject.detail`, and nothing behind it.
+    fn from_str(text: &str) -> Result<Self, Misuse> {
+        match Self::split(text.as_bytes()) {
+            Some((status, [])) if !text.ends_with([' ', '\t']) => Ok(status),
+            _ => Err(Misuse::Malformed { what: "enhanced status code" }),
+        }
+    }
+}
+
 impl fmt::Display for EnhancedStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
@@ -69,6 +84,18 @@ mod tests {
         assert_eq!(split("2.1.0 Originator ok"), Some((status(2, 1, 0), "Originator ok")));
         assert_eq!(split("5.7.128"), Some((status(5, 7, 128), "")));
         assert_eq!(split("4.999.0 x"), Some((status(4, 999, 0), "x")));
+    }
+
+    #[test]
+    fn one_that_is_written_alone_is_read_again() {
+        assert_eq!("5.7.128".parse(), Ok(EnhancedStatus { class: 5, subject: 7, detail: 128 }));
+        for text in ["", "5.1", "5.1.1 ", "5.1.1 no", "3.1.1"] {
+            assert_eq!(
+                text.parse::<EnhancedStatus>(),
+                Err(Misuse::Malformed { what: "enhanced status code" }),
+                "{text:?}"
+            );
+        }
     }
 
     #[test]

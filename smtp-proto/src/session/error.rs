@@ -14,7 +14,8 @@ use crate::dial::{Failure, Why};
 pub enum Error<E> {
     /// Nobody could be reached, or no session became ready: everything that was tried.
     Dial(Failure<E>),
-    /// The session failed.
+    /// The session failed. Its source, in the sense of [`Error::source`](error::Error::source), is `error`; the transport's own is
+    /// at hand in `source`.
     Session {
         /// Where and why.
         error: crate::Error,

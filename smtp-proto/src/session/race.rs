@@ -15,7 +15,7 @@ use proxy_proto::Instant;
 use super::{Error, Session, Step, Turn};
 use crate::connection::Local;
 use crate::dial::{Dialer, Failure, Id, Mode, Open, Order, Reached, Verdict, Why};
-use crate::{Connection, Misuse};
+use crate::{Connection, Misuse, trace};
 
 /// What the adapter is to do.
 #[derive(Debug)]
@@ -89,11 +89,13 @@ impl<S, E> Race<S, E> {
         self.advance(now);
         match self.dialer.poll(now) {
             Some(Order::Resolve { name, port }) => {
+                trace::resolving(&name);
                 let until = self.dialer.deadline().map(|deadline| deadline.at);
                 return Next::Resolve { name, port, until };
             }
             Some(Order::Open(open)) => {
                 let (id, to, local) = (open.id, open.to, open.config.local());
+                trace::connecting(to);
                 self.opening.push(open);
                 return Next::Connect { id, to, local };
             }
@@ -112,6 +114,7 @@ impl<S, E> Race<S, E> {
         if let Some((id, verdict)) = self.dialer.won() {
             let verdict = verdict.clone();
             if let Some(Runner { session, stream, .. }) = self.take(id) {
+                trace::won(session.connection(), &verdict);
                 return Next::Won(session, stream, verdict);
             }
         }

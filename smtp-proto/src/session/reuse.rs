@@ -31,7 +31,7 @@ impl Default for Reuse {
 }
 
 impl Reuse {
-    /// Asks after so long.
+    /// Has the server asked (NOOP) whether it still listens, after so long without a word.
     #[must_use]
     pub fn ask_after(mut self, idle: Duration) -> Self {
         self.ask_after = idle;

@@ -1,0 +1,172 @@
+//! Errors as other people's code meets them: each public one is a `std::error::Error`, and leads to its sources.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use smtp_proto::client::{Envelope, Event, Outcome};
+use smtp_proto::dial::{Attempt, Failure, Why};
+use smtp_proto::reply::{Code, Reply};
+use smtp_proto::sasl::MechanismName;
+use smtp_proto::tls::CertificateError;
+use smtp_proto::{
+    AcceptedError, AuthenticationError, Cause, Config, Misuse, Security, body, phase, reply, sasl, server, session, tls,
+};
+use tests::wire::Wire;
+
+fn is_error<T: Error + Send + Sync + 'static>() {}
+
+/// This is checked when it compiles.
+#[test]
+fn every_error_is_one() {
+    is_error::<proxy_proto::Error>();
+    is_error::<proxy_proto::Misuse>();
+    is_error::<smtp_proto::Error>();
+    is_error::<Misuse>();
+    is_error::<AuthenticationError>();
+    is_error::<AcceptedError>();
+    is_error::<server::Error>();
+    is_error::<sasl::Error>();
+    is_error::<sasl::Misuse>();
+    is_error::<sasl::SelectionError>();
+    is_error::<sasl::InvalidName>();
+    is_error::<tls::Error>();
+    is_error::<tls::VersionError>();
+    is_error::<CertificateError>();
+    is_error::<reply::MalformedReply>();
+    is_error::<body::UnstuffingError>();
+    is_error::<Failure<io::Error>>();
+    is_error::<smtp_proto::dial::NotOffered>();
+    is_error::<session::Error<io::Error>>();
+    is_error::<smtp_tokio::Error>();
+    is_error::<smtp_tokio::pool::Error>();
+    is_error::<smtp_tokio::serve::Error>();
+    is_error::<smtp_blocking::Error>();
+    is_error::<smtp_blocking::pool::Error>();
+    is_error::<smtp_async_std::Error>();
+    is_error::<smtp_async_std::serve::Error>();
+}
+
+/// The error and all its sources, as texts.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+        .map(|error| error.to_string())
+        .collect()
+}
+
+/// The first of a type, wherever in the chain it is.
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+        .find_map(|error| error.downcast_ref())
+}
+
+fn cause(cause: Cause) -> smtp_proto::Error {
+    smtp_proto::Error { phase: phase::AUTH, hop: None, cause }
+}
+
+fn failed(error: smtp_proto::Error) -> session::Error<io::Error> {
+    session::Error::Session { error, source: None }
+}
+
+fn dialled(why: Why<io::Error>) -> session::Error<io::Error> {
+    let (host, took) = ("mx.example.org".to_owned(), Duration::from_millis(40));
+    let to = Some(([192, 0, 2, 1], 25).into());
+    session::Error::Dial(Failure {
+        attempts: vec![Attempt { id: None, host, port: 25, to, tls_first: false, took, why }],
+    })
+}
+
+#[test]
+fn a_session_leads_to_what_the_mechanism_says() {
+    let mechanism: MechanismName = "SCRAM-SHA-256".parse().unwrap();
+    let error = sasl::Error::ServerNotAuthentic;
+    let error = failed(cause(Cause::Authentication(AuthenticationError::Mechanism { mechanism, error })));
+    assert_eq!(chain(&error).len(), 4);
+    assert_eq!(find::<sasl::Error>(&error), Some(&sasl::Error::ServerNotAuthentic));
+
+    let selection = sasl::SelectionError::NotOffered;
+    let error = failed(cause(Cause::Authentication(AuthenticationError::Selection(selection.clone()))));
+    assert_eq!(find(&error), Some(&selection));
+}
+
+#[test]
+fn a_dial_leads_to_the_certificate() {
+    let error = cause(Cause::Tls(tls::Error::Certificate(CertificateError::SelfSigned)));
+    let error = dialled(Why::Session { error, source: None });
+    assert_eq!(find(&error), Some(&CertificateError::SelfSigned));
+    // Each has something to say, and the outermost has it all in one line.
+    let texts = chain(&error);
+    assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('\n')), "{texts:?}");
+    assert!(texts[0].contains(texts.last().unwrap()), "{texts:?}");
+}
+
+#[test]
+fn the_system_s_own_error_is_reached() {
+    let lost = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    for error in [dialled(Why::Connect(lost())), dialled(Why::Unresolved(lost())), session::Error::Message(lost())] {
+        assert_eq!(find::<io::Error>(&error).map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused), "{error}");
+    }
+    // Beside what the session says there is what the transport says: it is a field, because there is one chain only.
+    let error = session::Error::Session { error: cause(Cause::Closed { last: None }), source: Some(lost()) };
+    assert!(error.to_string().contains(&lost().to_string()), "{error}");
+    assert!(find::<smtp_proto::Error>(&error).is_some());
+}
+
+#[test]
+fn misuse_is_reached_through_every_layer() {
+    let misuse = Misuse::NoRecipients;
+    let pooled = smtp_tokio::pool::Error::from(misuse.clone());
+    assert_eq!(find(&pooled), Some(&misuse));
+    assert_eq!(find(&smtp_blocking::pool::Error::from(misuse.clone())), Some(&misuse));
+    assert_eq!(find(&dialled(Why::Misuse(misuse.clone()))), Some(&misuse));
+    assert_eq!(find(&failed(cause(Cause::Tls(tls::Error::Settings(misuse.clone()))))), Some(&misuse));
+}
+
+#[test]
+fn the_servers_end_leads_to_its_reason() {
+    let error = AcceptedError::Smtp(server::Error::ChunkSize);
+    let error = smtp_tokio::serve::Error { error, source: None };
+    assert_eq!(find(&error), Some(&server::Error::ChunkSize));
+    let tls = tls::Error::NotTls(b'E');
+    assert_eq!(find(&AcceptedError::Tls(tls.clone())), Some(&tls));
+}
+
+/// A report of a real dialogue, in print and by serde, says the same.
+#[test]
+fn a_report_is_written_as_it_is_printed() {
+    let config = Config::new("localhost", 2525).security(Security::None).helo("client.example.org");
+    let mut wire = Wire::new(config, server::Config::new("mx.example.org").unwrap(), None, false, 1000);
+    wire.manners.refuse = vec!["carol@example.net".into()];
+    assert!(wire.run_until(|event| *event == Event::Ready));
+    let envelope = Envelope::new("alice@example.org", ["bob@example.net", "carol@example.net"]).unwrap();
+    let report = wire.send(&envelope, b"Subject: hello\r\n\r\nHello.\r\n");
+
+    let printed = report.to_string();
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 2, "{printed}");
+    assert!(lines[0].starts_with("bob@example.net: accepted (250 "), "{printed}");
+    assert!(lines[1].starts_with("carol@example.net: refused (550 "), "{printed}");
+
+    let written = serde_json::to_value(&report).unwrap();
+    assert_eq!(written["from"], "alice@example.org");
+    assert_eq!(written["octets"], 26);
+    assert_eq!(written["reply"]["code"], 250);
+    assert!(written["cut_short"].is_null() && written["misuse"].is_null());
+    let results: Vec<_> =
+        written["recipients"].as_array().unwrap().iter().map(|one| (&one["result"], &one["code"])).collect();
+    assert_eq!(results, [(&"accepted".into(), &250.into()), (&"refused".into(), &550.into())]);
+    assert_eq!(written["recipients"][1]["address"], "carol@example.net");
+    assert!(written["flights"].as_u64() >= Some(1));
+
+    // The word and the reply of an outcome are to be had one by one.
+    assert_eq!(report.recipients[1].outcome.name(), "refused");
+    assert_eq!(report.recipients[1].outcome.reply().map(|reply| reply.code().number()), Some(550));
+    assert_eq!((Outcome::Unknown.reply(), Outcome::NotSent.reply()), (None, None));
+
+    // What cut a transaction short is an object of its own.
+    let last = Some(Reply::new(Code::OK, "2.1.5 ok").unwrap());
+    let written = serde_json::to_value(cause(Cause::Closed { last })).unwrap();
+    assert_eq!((&written["phase"], &written["transient"]), (&"AUTH".into(), &true.into()));
+    assert!(written["hop"].is_null());
+    assert!(written["text"].as_str().unwrap().contains("250 2.1.5 ok"), "{written}");
+}
