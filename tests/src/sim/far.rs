@@ -401,7 +401,7 @@ impl<'a> Far<'a> {
         }
         moved |= n > 0 || !said.is_empty() || flush || close;
         let in_clear = link.end().tls().is_none() && !self.unwritable;
-        if in_clear && self.refuses_content(&said, n, coverage) {
+        if in_clear && self.refuses_amid(&said, n, coverage) {
             return true;
         }
         if !self.unwritable {
@@ -414,29 +414,18 @@ impl<'a> Far<'a> {
         moved
     }
 
-    /// What the server's machine never says, and servers do: a refusal of DATA, or of a message that is not complete. What was
-    /// said before goes out, then the refusal, and then it is gone: so it has taken nothing since.
-    fn refuses_content(&mut self, said: &[u8], heard: usize, coverage: &mut Coverage) -> bool {
-        let policy = self.plan.servers[self.session].policy;
-        let go = said.windows(4).position(|part| part == b"354 ");
-        let (before, refusal) = match go {
-            Some(at) if self.dice.one_in(policy.data) => (at, self.dice.pick(&[451, 554, 421])),
-            None if self.in_content
-                && said.is_empty()
-                && self.out.is_empty()
-                && heard > 0
-                && self.dice.one_in(policy.amid) =>
-            {
-                (0, self.dice.pick(&[452, 552, 421]))
-            }
-            _ => {
-                self.in_content = go.is_some() || (self.in_content && said.is_empty());
-                return false;
-            }
-        };
-        coverage.met("server refuses", if go.is_some() { "DATA" } else { "a message amid it" });
-        self.say(&said[..before]);
-        self.say(format!("{refusal} no\r\n").as_bytes());
+    /// What the server's machine never says, and servers do: a refusal of a message that is not complete. Then it is gone, and
+    /// so has taken nothing since.
+    fn refuses_amid(&mut self, said: &[u8], heard: usize, coverage: &mut Coverage) -> bool {
+        let go = said.windows(4).any(|part| part == b"354 ");
+        self.in_content = go || (self.in_content && said.is_empty() && self.out.is_empty());
+        let odds = self.plan.servers[self.session].policy.amid;
+        if go || !self.in_content || heard == 0 || !self.dice.one_in(odds) {
+            return false;
+        }
+        coverage.met("server refuses", "a message amid it");
+        let code = self.dice.pick(&[452, 552, 421]);
+        self.say(format!("{code} no\r\n").as_bytes());
         self.top = Top::Over;
         true
     }

@@ -66,6 +66,7 @@ enum Open {
     Credentials(Asked),
     Mail,
     Recipient(String),
+    Data,
     Message,
 }
 
@@ -119,12 +120,13 @@ impl Owner {
             }
             Event::Credentials(asked) => Some(Open::Credentials(asked)),
             Event::Mail { from, parameters } => {
-                (self.from, self.parameters) = (from.to_string(), parameters);
+                (self.from, self.parameters) = (from.to_string(), parameters.raw());
                 self.to.clear();
                 self.content.clear();
                 Some(Open::Mail)
             }
             Event::Recipient { to, .. } => Some(Open::Recipient(to.to_string())),
+            Event::Data => Some(Open::Data),
             Event::Content { octets, last } => {
                 self.content.extend(octets);
                 last.then_some(Open::Message)
@@ -197,6 +199,10 @@ impl Owner {
                     self.to.push(to);
                 }
             }
+            Open::Data => {
+                let message = self.to.first().and_then(|to| message_of(to));
+                self.decide_about(server, self.policy.data, message, None, false, coverage);
+            }
             Open::Message => self.take(server, coverage),
         }
         true
@@ -249,7 +255,8 @@ impl Owner {
     ) -> bool {
         let accepted = !self.dice.one_in(odds);
         let decision = server.decision().expect("a question of yes and no");
-        let greeting = decision.question() == Question::Greeting;
+        let question = decision.question();
+        let greeting = question == Question::Greeting;
         if self.dice.one_in(6) {
             // In the machine's own words, which bear no number.
             if accepted {
@@ -263,6 +270,7 @@ impl Owner {
         self.said.insert(self.numbers, Said { message, recipient, is_last, accepted });
         let code = match accepted {
             true if greeting => 220,
+            true if question == Question::Data => 354,
             true => 250,
             false if self.dice.one_in(self.policy.closing) => 421,
             false if greeting => 554,
@@ -270,8 +278,7 @@ impl Owner {
             false => self.dice.pick(&[450, 451, 452, 550, 552, 554, 571]),
         };
         if !accepted {
-            let what = decision.question();
-            coverage.met("server refuses", format!("{what:?} {code}").replace(char::is_numeric, "_"));
+            coverage.met("server refuses", format!("{question:?}").replace(char::is_numeric, "_"));
             if matches!(code, 421 | 503) {
                 coverage.met("server says", code);
             }

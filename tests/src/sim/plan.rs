@@ -75,7 +75,7 @@ pub struct Policy {
     pub mail: usize,
     /// RCPT.
     pub rcpt: usize,
-    /// DATA, in clear; the server goes then.
+    /// DATA, where the server asks.
     pub data: usize,
     /// The message, once octets of it have come and it is not complete, in clear; the server goes then.
     pub amid: usize,
@@ -528,13 +528,16 @@ fn server(dice: &mut Dice, lmtp: bool, calm: bool) -> (server::Config, bool) {
     }
     config = config.mechanisms(offered).danger_allow_clear_text_auth(dice.one_in(2));
     config = config.hold_greeting(dice.one_in(4));
+    if dice.one_in(2) {
+        config = config.ask([server::Ask::Data]);
+    }
     for keyword in ["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE", "ENHANCEDSTATUSCODES", "CHUNKING", "AUTH"] {
         let rarely = if keyword == "CHUNKING" { 2 } else { 6 };
         if dice.one_in(rarely) {
             config = config.without(keyword);
         }
     }
-    for keyword in ["BINARYMIME", "DSN", "PIPECONNECT", "REQUIRETLS"] {
+    for keyword in ["BINARYMIME", "DSN", "PIPECONNECT", "REQUIRETLS", "LIMITS", "DELIVERBY"] {
         if dice.one_in(2) {
             config = config.with(keyword).expect("an extension");
         }
