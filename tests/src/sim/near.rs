@@ -300,12 +300,11 @@ impl<'a> Near<'a> {
         ];
         let longest = all.into_iter().max().unwrap_or(Duration::ZERO);
         let waited = now.since(self.alive);
-        if waited > longest {
-            self.wrong.push(format!("it has waited for {waited:?}"));
-        }
         match self.failed_at {
+            // Once it has failed it only parts, which has a limit of its own.
             Some(at) if now.since(at) > FAREWELL => self.wrong.push("parting takes too long".into()),
             Some(_) => {}
+            None if waited > longest => self.wrong.push(format!("it has waited for {waited:?}")),
             None if !self.ready => self.on_time(now, "becoming ready"),
             None => {}
         }
