@@ -5,9 +5,6 @@
 pub mod dialogue;
 pub mod dice;
 pub mod fuzz;
-pub mod fuzz_dial;
-pub mod fuzz_replay;
-pub mod fuzz_server;
 pub mod laws;
 pub mod many;
 pub mod network;
