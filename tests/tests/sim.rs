@@ -18,6 +18,9 @@ fn what_is_told_is_true() {
     for what in ["accepted", "refused", "not sent", "unknown, delivered", "unknown, not delivered", "misuse"] {
         assert!(met.count("outcome", what) > 0, "{what} was not met:\n{met}");
     }
+    for parameter in ["SIZE", "BODY", "ENVID", "RET", "NOTIFY", "ORCPT", "BY", "MT-PRIORITY"] {
+        assert!(met.count("delivered with", parameter) > 0, "nothing came with {parameter}:\n{met}");
+    }
 }
 
 /// `SEED=7 cargo test -p tests --test sim one_seed -- --nocapture`

@@ -378,6 +378,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_told_with_its_seed_and_the_dialogue() {
+        let told =
+            Violation { seed: 7, wrong: vec!["twice".into()], transcript: "C: EHLO localhost".into() }.to_string();
+        assert_eq!(
+            told,
+            "C: EHLO localhost\nWRONG: twice\nSEED=7 cargo test -p tests --test sim one_seed -- --nocapture"
+        );
+    }
+
+    #[test]
     fn a_seed_is_a_run() {
         let real = (0..).find(|seed| !Plan::new(*seed).real_tls).expect("a seed");
         let twice = [real, real].map(|seed| run(seed).map_err(|violation| violation.to_string()));

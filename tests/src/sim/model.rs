@@ -4,7 +4,8 @@
 //! believed.
 
 use smtp_proto::body::LineEndings;
-use smtp_proto::client::{Envelope, Outcome};
+use smtp_proto::client::{BodyKind, DeliverBy, Envelope, Notify, Outcome, Ret};
+use smtp_proto::command::Parameter;
 use smtp_proto::reply::Reply;
 
 use super::coverage::Coverage;
@@ -18,7 +19,46 @@ pub(super) fn envelope(message: &Message, to: &[String]) -> Option<Envelope> {
     if message.sized {
         envelope = envelope.size(message.content.len() as u64);
     }
-    if message.envid { envelope.envid("an id+=").ok() } else { Some(envelope) }
+    if message.asks.dsn {
+        let delay = Notify { delay: true, ..Notify::default() };
+        envelope = envelope.envid("an id+=").ok()?.ret(Ret::Headers).notify(0, delay);
+        envelope = envelope.orcpt(0, "rfc822", "o+o@example.net").ok()?;
+    }
+    if message.asks.by {
+        envelope = envelope.deliver_by(3600, DeliverBy::Return, false).ok()?;
+    }
+    if message.asks.priority {
+        envelope = envelope.mt_priority(-3).ok()?;
+    }
+    Some(if message.asks.require_tls { envelope.require_tls() } else { envelope })
+}
+
+/// What must be said with MAIL where a message is delivered: ENVID and RET by RFC 3461 sections 4.3 and 4.4, BY by RFC 2852
+/// section 4, MT-PRIORITY by RFC 6710 section 3, REQUIRETLS by RFC 8689 section 2.
+fn asked_of_mail(message: &Message) -> Vec<(&'static str, Option<&'static str>)> {
+    let asks = message.asks;
+    let all = [
+        (asks.dsn, "ENVID", Some("an+20id+2B+3D")),
+        (asks.dsn, "RET", Some("HDRS")),
+        (asks.by, "BY", Some("3600;R")),
+        (asks.priority, "MT-PRIORITY", Some("-3")),
+        (asks.require_tls, "REQUIRETLS", None),
+    ];
+    all.into_iter().filter(|(asked, ..)| *asked).map(|(_, keyword, value)| (keyword, value)).collect()
+}
+
+/// The same with RCPT (RFC 3461 sections 4.1 and 4.2); the first recipient alone has any.
+fn asked_of_rcpt(message: &Message, is_first: bool) -> Vec<(&'static str, Option<&'static str>)> {
+    let all = vec![("NOTIFY", Some("DELAY")), ("ORCPT", Some("rfc822;o+2Bo@example.net"))];
+    if message.asks.dsn && is_first { all } else { Vec::new() }
+}
+
+/// All that was asked for was said, and nothing else.
+fn are_said(parameters: &[Parameter], asked: &[(&str, Option<&str>)]) -> bool {
+    let said = |(keyword, value): &(&str, Option<&str>)| {
+        parameters.iter().any(|one| one.keyword() == *keyword && one.value() == *value)
+    };
+    parameters.len() == asked.len() && asked.iter().all(said)
 }
 
 /// What must arrive: each bare CR and each bare LF is a line's end, and so is the end (RFC 5321 section 2.3.8); but for `Exact`.
@@ -44,6 +84,9 @@ pub(super) fn arrives(content: &[u8], endings: LineEndings) -> Vec<u8> {
 pub(super) fn check(plan: &Plan, sending: &[Sending], owner: &Owner, coverage: &mut Coverage) -> Vec<String> {
     let mut wrong = Vec::new();
     for delivery in &owner.delivered {
+        for parameter in delivery.parameters.iter().chain(delivery.asked_for.values().flatten()) {
+            coverage.met("delivered with", parameter.keyword());
+        }
         if let Err(why) = check_delivery(plan, sending, delivery) {
             wrong.push(format!("{why}: from {:?} to {:?}", delivery.from, delivery.to));
         }
@@ -137,12 +180,21 @@ fn check_delivery(plan: &Plan, sending: &[Sending], delivery: &Delivery) -> Resu
     if sent.given_up {
         return Err(format!("message {} was given up", sent.message));
     }
+    let mut others = delivery.parameters.clone();
+    others.retain(|parameter| !matches!(parameter.keyword(), "SIZE" | "BODY" | "SMTPUTF8"));
+    if !are_said(&others, &asked_of_mail(message)) {
+        return Err(format!("message {} has {:?}", sent.message, delivery.parameters));
+    }
+    for (to, parameters) in &delivery.asked_for {
+        if !are_said(parameters, &asked_of_rcpt(message, sent.to.first() == Some(to))) {
+            return Err(format!("message {} to {to} has {parameters:?}", sent.message));
+        }
+    }
     for parameter in &delivery.parameters {
         let expected = match parameter.keyword() {
             "SIZE" => message.sized.then(|| message.content.len().to_string()),
-            "BODY" if message.kind == smtp_proto::client::BodyKind::EightBitMime => Some("8BITMIME".into()),
+            "BODY" if message.kind == BodyKind::EightBitMime => Some("8BITMIME".into()),
             "BODY" => Some("BINARYMIME".into()),
-            "ENVID" => message.envid.then(|| "an+20id+2B+3D".into()),
             _ => continue,
         };
         if parameter.value() != expected.as_deref() {

@@ -29,6 +29,8 @@ pub(super) struct Delivery {
     pub(super) parameters: Vec<Parameter>,
     /// For whom it was accepted.
     pub(super) to: Vec<String>,
+    /// With RCPT's parameters: of all whose RCPT was accepted.
+    pub(super) asked_for: BTreeMap<String, Vec<Parameter>>,
     /// What arrived.
     pub(super) content: Vec<u8>,
     /// TLS stood.
@@ -65,7 +67,7 @@ enum Open {
     Authenticate,
     Credentials(Asked),
     Mail,
-    Recipient(String),
+    Recipient(String, Vec<Parameter>),
     Data,
     Message,
 }
@@ -81,6 +83,7 @@ pub(super) struct Owner {
     from: String,
     parameters: Vec<Parameter>,
     to: Vec<String>,
+    asked_for: BTreeMap<String, Vec<Parameter>>,
     content: Vec<u8>,
     numbers: u64,
     /// The server is to go without a word.
@@ -103,6 +106,7 @@ impl Owner {
             from: String::new(),
             parameters: Vec::new(),
             to: Vec::new(),
+            asked_for: BTreeMap::new(),
             content: Vec::new(),
             numbers: session as u64 * 1_000_000,
             vanishes: false,
@@ -122,10 +126,11 @@ impl Owner {
             Event::Mail { from, parameters } => {
                 (self.from, self.parameters) = (from.to_string(), parameters.raw());
                 self.to.clear();
+                self.asked_for.clear();
                 self.content.clear();
                 Some(Open::Mail)
             }
-            Event::Recipient { to, .. } => Some(Open::Recipient(to.to_string())),
+            Event::Recipient { to, parameters } => Some(Open::Recipient(to.to_string(), parameters.raw())),
             Event::Data => Some(Open::Data),
             Event::Content { octets, last } => {
                 self.content.extend(octets);
@@ -194,8 +199,9 @@ impl Owner {
                     self.from.clear();
                 }
             }
-            Open::Recipient(to) => {
+            Open::Recipient(to, parameters) => {
                 if self.decide(server, self.policy.rcpt, Some(to.clone()), coverage) {
+                    self.asked_for.insert(to.clone(), parameters);
                     self.to.push(to);
                 }
             }
@@ -232,6 +238,7 @@ impl Owner {
                 from: self.from.clone(),
                 parameters: self.parameters.clone(),
                 to,
+                asked_for: std::mem::take(&mut self.asked_for),
                 content,
                 secured: server.session().secured(),
                 user: server.session().user().map(str::to_owned),

@@ -34,10 +34,23 @@ pub struct Message {
     pub sized: bool,
     /// How many recipients it needs.
     pub require: Require,
-    /// Whether an ENVID is given, which needs DSN.
-    pub envid: bool,
+    /// What else is asked for, which each needs its extension.
+    pub asks: Asks,
     /// The author gives it up in its middle.
     pub abandoned: bool,
+}
+
+/// What is asked of servers that offer it. What they do not offer ends the message before it is sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asks {
+    /// ENVID and RET; NOTIFY and ORCPT of the first recipient (DSN, RFC 3461).
+    pub dsn: bool,
+    /// BY (DELIVERBY, RFC 2852).
+    pub by: bool,
+    /// MT-PRIORITY (RFC 6710).
+    pub priority: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
 }
 
 /// What a proxy on the way does.
@@ -421,7 +434,12 @@ fn message(dice: &mut Dice, at: usize) -> Message {
         kind: if dice.one_in(2) { BodyKind::SevenBit } else { kind },
         sized: dice.one_in(3),
         require: dice.pick(&[Require::Any, Require::Any, Require::Any, Require::All, Require::AtLeast(2)]),
-        envid: dice.one_in(10),
+        asks: Asks {
+            dsn: dice.one_in(8),
+            by: dice.one_in(20),
+            priority: dice.one_in(20),
+            require_tls: dice.one_in(30),
+        },
         abandoned: dice.one_in(60),
     }
 }
@@ -537,7 +555,7 @@ fn server(dice: &mut Dice, lmtp: bool, calm: bool) -> (server::Config, bool) {
             config = config.without(keyword);
         }
     }
-    for keyword in ["BINARYMIME", "DSN", "PIPECONNECT", "REQUIRETLS", "LIMITS", "DELIVERBY"] {
+    for keyword in ["BINARYMIME", "DSN", "PIPECONNECT", "REQUIRETLS", "LIMITS", "DELIVERBY", "MT-PRIORITY"] {
         if dice.one_in(2) {
             config = config.with(keyword).expect("an extension");
         }
