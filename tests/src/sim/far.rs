@@ -1,18 +1,18 @@
 //! The far end of the stream: the proxies on the way, then the server.
 //!
-//! The rules of this file: proxies are served by the accepting sides of `proxy-proto`; one after the other they leave the
-//! stream to what is asked of them; TLS with an HTTPS proxy stays as a filter below all that comes behind it.
+//! The rules of this file: proxies are served by the accepting sides of `proxy-proto` (`way.rs`); one after the other they
+//! leave the stream to what is asked of them; TLS with an HTTPS proxy stays as a filter below all that comes behind it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use proxy_proto::{Credentials, Host, Instant, Limits, Machine, Misuse, Target, http, socks4, socks5};
+use proxy_proto::{Instant, Limits, Machine, http, socks4, socks5};
 use smtp_proto::session::{Did, Link, Polled};
 use smtp_proto::{Accepted, tls};
 
 use super::coverage::Coverage;
 use super::owner::Owner;
-use super::plan::{Plan, Proxy, RESOLVED, Wants};
+use super::plan::{Plan, Wants};
 use crate::dice::Dice;
 use crate::stream::{Fault, Read, Stream, Way};
 
@@ -26,7 +26,8 @@ enum Step {
     Server,
 }
 
-enum Top {
+/// What stands at the top of the stream, now.
+pub(super) enum Top {
     Socks4(usize, socks4::Accept),
     Socks5(usize, socks5::Accept),
     Http(usize, http::Accept),
@@ -42,19 +43,19 @@ pub(super) const HEADER: &[u8] = b"PROXY TCP4 192.0.2.1 198.51.100.7 56324 25\r\
 
 /// The far end.
 pub(super) struct Far<'a> {
-    plan: &'a Plan,
+    pub(super) plan: &'a Plan,
     acceptor: Arc<dyn tls::Acceptor>,
     session: usize,
     steps: VecDeque<Step>,
-    top: Top,
+    pub(super) top: Top,
     floors: Vec<Box<dyn tls::Session>>,
     /// What was read and not taken: from the stream, then by each floor.
-    levels: Vec<Vec<u8>>,
+    pub(super) levels: Vec<Vec<u8>>,
     out: Vec<u8>,
     dice: Dice,
     /// 354 was said, and nothing since.
     in_content: bool,
-    ended: bool,
+    pub(super) ended: bool,
     unwritable: bool,
     /// Our direction is closed.
     closed: bool,
@@ -106,7 +107,7 @@ impl<'a> Far<'a> {
         far
     }
 
-    fn next_step(&mut self) {
+    pub(super) fn next_step(&mut self) {
         let limits = Limits::default();
         self.top = match self.steps.pop_front() {
             Some(Step::Tls) => {
@@ -225,117 +226,6 @@ impl<'a> Far<'a> {
         n > 0 || self.ended
     }
 
-    /// A proxy's handshake.
-    fn open_way(&mut self, now: Instant, coverage: &mut Coverage) -> bool {
-        let level = self.levels.last_mut().expect("the stream's own");
-        let mut rest = &level[..];
-        let before = rest.len();
-        // What was asked for, with what was shown for it; or that the handshake is over.
-        let (plan, mut said) = (self.plan, Vec::new());
-        let (at, asked, failed) = match &mut self.top {
-            Top::Socks4(at, machine) => {
-                let heard = machine.receive(now, &mut rest);
-                let failed = heard.is_err() || machine.expire(now).is_err();
-                let asked = heard.ok().flatten();
-                if asked.is_some() {
-                    let refuses = plan.proxies[*at].refuses;
-                    answered(if refuses { machine.refused(socks4::Refusal::Rejected) } else { machine.granted(None) });
-                }
-                machine.transmit(now, &mut said);
-                (*at, asked.map(|asked| (asked.target, !plan.proxies[*at].refuses)), failed)
-            }
-            Top::Socks5(at, machine) => {
-                let heard = machine.receive(now, &mut rest);
-                let failed = heard.is_err() || machine.expire(now).is_err();
-                let proxy = &plan.proxies[*at];
-                let mut turned_away = false;
-                let asked = match heard.ok().flatten() {
-                    Some(socks5::Asked::Credentials(shown)) => {
-                        turned_away = !(proxy.knows && is_fred(&shown));
-                        answered(if turned_away { machine.turn_away() } else { machine.admit() });
-                        None
-                    }
-                    Some(socks5::Asked::Connect(target)) => {
-                        let refusal = socks5::Refusal::NotAllowed;
-                        answered(if proxy.refuses { machine.refused(refusal) } else { machine.granted(None) });
-                        Some((target, !proxy.refuses))
-                    }
-                    None => None,
-                };
-                machine.transmit(now, &mut said);
-                (*at, asked, failed || turned_away)
-            }
-            Top::Http(at, machine) => {
-                let heard = machine.receive(now, &mut rest);
-                let mut failed = heard.is_err() || machine.expire(now).is_err();
-                let proxy = &plan.proxies[*at];
-                let mut asked = None;
-                if let Some(request) = heard.ok().flatten() {
-                    if proxy.refuses {
-                        answered(machine.refused(403, "No"));
-                        asked = Some((request.target, false));
-                    } else if lets_through(proxy, &request) {
-                        answered(machine.granted());
-                        asked = Some((request.target, true));
-                    } else {
-                        let digest = "Digest realm=\"x\", nonce=\"abc\", qop=\"auth\", algorithm=SHA-256";
-                        let challenge = if proxy.wants == Wants::Digest { digest } else { "Basic realm=\"x\"" };
-                        failed = proxy.wants == Wants::PasswordAnew;
-                        answered(machine.challenge(&[challenge], !failed));
-                        coverage.met("proxy", "challenges");
-                    }
-                }
-                machine.transmit(now, &mut said);
-                (*at, asked, failed)
-            }
-            Top::Header(_) | Top::Server(_) | Top::Over => return false,
-        };
-        let taken = before - rest.len();
-        level.drain(..taken);
-        self.say(&said);
-        let scheme = plan.proxies[at].url.scheme();
-        match asked {
-            Some((target, granted)) => {
-                self.check_target(at, &target);
-                coverage.met("proxy", format!("{scheme} {}", if granted { "grants" } else { "refuses" }));
-                if granted {
-                    self.next_step();
-                } else {
-                    self.top = Top::Over;
-                }
-                return true;
-            }
-            None if failed => {
-                coverage.met("proxy", format!("{scheme} gives up"));
-                self.top = Top::Over;
-                return true;
-            }
-            None => {}
-        }
-        if self.ended && taken == 0 {
-            self.top = Top::Over;
-            return true;
-        }
-        taken > 0 || !said.is_empty()
-    }
-
-    /// Each proxy is asked for the next one, the last for the server.
-    fn check_target(&mut self, at: usize, target: &Target) {
-        let proxies = &self.plan.proxies;
-        let (host, port) = match proxies.get(at + 1) {
-            Some(next) => (next.url.proxy().host.clone(), next.url.proxy().port),
-            None => {
-                let host = self.plan.host.trim_matches(['[', ']']);
-                (host.parse().expect("a host"), self.plan.port)
-            }
-        };
-        let resolves = matches!(host, Host::Name(_)) && !proxies[at].url.proxy_resolves();
-        let expected = Target { host: if resolves { RESOLVED.into() } else { host }, port };
-        if *target != expected {
-            self.wrong.push(format!("proxy {at} is asked for {target}, and not for {expected}"));
-        }
-    }
-
     fn serve(&mut self, now: Instant, stream: &mut Stream, coverage: &mut Coverage) -> bool {
         let Top::Server(link) = &mut self.top else { return false };
         let mut moved = false;
@@ -430,7 +320,7 @@ impl<'a> Far<'a> {
         true
     }
 
-    fn say(&mut self, octets: &[u8]) {
+    pub(super) fn say(&mut self, octets: &[u8]) {
         let mut said = octets.to_vec();
         for floor in self.floors.iter_mut().rev() {
             let mut sealed = Vec::new();
@@ -468,25 +358,6 @@ impl<'a> Far<'a> {
             return true;
         }
         moved
-    }
-}
-
-fn answered(answer: Result<(), Misuse>) {
-    answer.expect("it was asked");
-}
-
-fn is_fred(shown: &Credentials) -> bool {
-    *shown == Credentials::new("fred", "open sesame")
-}
-
-fn lets_through(proxy: &Proxy, request: &http::Request) -> bool {
-    let digest = || request.authorization.as_ref().is_some_and(|shown| shown.expose().starts_with(b"Digest "));
-    match proxy.wants {
-        Wants::Nothing => true,
-        Wants::Digest => proxy.knows && digest(),
-        Wants::Password | Wants::PasswordAnew => {
-            proxy.knows && request.credentials().is_some_and(|shown| is_fred(&shown))
-        }
     }
 }
 

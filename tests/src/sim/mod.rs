@@ -13,6 +13,8 @@ mod model;
 mod near;
 mod owner;
 mod plan;
+mod thrown;
+mod way;
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
