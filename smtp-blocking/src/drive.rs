@@ -1,8 +1,6 @@
-//! The loop: one session, one stream, one clock.
-//!
-//! The rules of this file: everything is waited for at once; reading the message from its source is the one thing that may
-//! block, and while it does nothing is owed to the peer. The head of a message is read before its commands are written, so that
-//! a small one leaves in one piece.
+//! The loop: one session, one stream, one clock. Everything is waited for at once; only reading the message from its source may
+//! block, and while it does nothing is owed to the peer. The head of a message is read before its commands are written, so
+//! that a small one leaves in one piece.
 
 use std::io::{self, ErrorKind, Read};
 

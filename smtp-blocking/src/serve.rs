@@ -7,7 +7,7 @@
 //! # fn main() -> std::io::Result<()> {
 //! let listener = std::net::TcpListener::bind("127.0.0.1:2525")?;
 //! let stop = Stop::new();
-//! serve(&listener, 100, &stop, |stream, peer| {
+//! serve(listener, 100, &stop, |stream, peer| {
 //!     let config = server::Config::new("mx.example.org").expect("a lawful name");
 //!     let accepted = Accepted::new(config, None).expect("a configuration that can be said");
 //!     let mut served = Served::new(accepted, stream).until(&stop);
@@ -159,12 +159,12 @@ impl<S: Transport> Served<S> {
 /// Accepts connections and runs a session for each in a thread of its own, at most `most` at a time; whoever comes then waits
 /// to be accepted. A session that panics ends alone.
 ///
-/// When `stop` is used no more are accepted, and this returns when the last session has ended.
+/// When `stop` is used the port is closed, and this returns when the last session has ended.
 ///
 /// # Errors
 ///
 /// The listener cannot be set to non-blocking.
-pub fn serve<F>(listener: &TcpListener, most: usize, stop: &Stop, session: F) -> io::Result<()>
+pub fn serve<F>(listener: TcpListener, most: usize, stop: &Stop, session: F) -> io::Result<()>
 where
     F: Fn(Pollable<TcpStream>, SocketAddr) + Sync,
 {
@@ -187,11 +187,13 @@ where
                     let spawned = thread::Builder::new().spawn_scoped(scope, move || session(stream, peer));
                     running.extend(spawned);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => wait(listener),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => wait(&listener),
                 // One client went away before it was met, or the system is out of descriptors: neither is for ever.
                 Err(_) => thread::sleep(TICK),
             }
         }
+        // Who came now would wait for nobody.
+        drop(listener);
         join(running);
     });
     Ok(())

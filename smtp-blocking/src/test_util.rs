@@ -70,7 +70,7 @@ impl Server {
         let arrived = Arc::new(Arrived::default());
         let (all, end, told) = (desk.clone(), stop.clone(), arrived.clone());
         thread::Builder::new().spawn(move || {
-            let served = serve(&listener, MOST, &end, |stream, _| {
+            let served = serve(listener, MOST, &end, |stream, _| {
                 // The policy was tried before.
                 let Ok((accepted, mut attendant)) = all.accept() else { return };
                 let mut served = Served::new(accepted, stream).until(&end);

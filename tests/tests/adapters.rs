@@ -601,6 +601,27 @@ fn where_the_session_breaks_down_each_message_under_way_is_told() {
     }
 }
 
+#[test]
+fn what_was_not_begun_when_the_session_broke_down_stays_with_the_caller() {
+    for run in ALL {
+        let (address, server) = serve(|peer| {
+            peer.open(&["PIPELINING", "CHUNKING"]);
+            (0..3).for_each(|_| drop(peer.hear()));
+            peer.swallow(5);
+            peer.say("250 ok\r\n250 ok\r\n250 taken\r\n");
+        });
+        let (told, failed) = run(&config(address), several(&[b"one\r\n".as_slice(); 5000]));
+        let Some(Failed::Session(error, _)) = failed else { panic!("{failed:?}") };
+        assert!(matches!(error.cause, Cause::Closed { .. }), "{error:?}");
+        assert!(told.len() < 2000, "only what was under way is told: {}", told.len());
+        let outcome = |one: &Result<Report, Failed>| one.as_ref().unwrap().recipients[0].outcome.clone();
+        assert!(matches!(outcome(&told[0]), Outcome::Accepted(_)));
+        assert!(told[1..].iter().all(|one| matches!(outcome(one), Outcome::NotSent | Outcome::Unknown)), "{told:?}");
+        // Nobody to say goodbye to.
+        let _ = server.join();
+    }
+}
+
 /// The server's end of a connection that keeps all it hears.
 struct Recorder {
     stream: io::BufReader<std::net::TcpStream>,

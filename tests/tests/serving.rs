@@ -223,7 +223,7 @@ fn no_more_than_permitted_are_met_and_all_are_told_of_the_stop() {
     let stop = Stop::new();
     thread::scope(|scope| {
         let serving = scope.spawn(|| {
-            serve(&listener, 1, &stop, |stream, _| hold(Served::new(accepted(), stream).until(&stop))).unwrap();
+            serve(listener, 1, &stop, |stream, _| hold(Served::new(accepted(), stream).until(&stop))).unwrap();
         });
         let mut first = BufReader::new(TcpStream::connect(address).unwrap());
         let mut second = BufReader::new(TcpStream::connect(address).unwrap());
@@ -271,7 +271,7 @@ fn a_session_that_panics_ends_alone() {
     thread::scope(|scope| {
         let serving = scope.spawn(|| {
             let met = AtomicUsize::new(0);
-            serve(&listener, 1, &stop, |stream, _| {
+            serve(listener, 1, &stop, |stream, _| {
                 if met.fetch_add(1, Ordering::Relaxed) == 0 {
                     drop(stream);
                     // As a panic, but without its noise.

@@ -412,6 +412,11 @@ impl Connection {
         self.client.failure().filter(|_| self.failed)
     }
 
+    /// Whether it has failed, said by [`poll`](Self::poll) or not yet: nothing more can be sent.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.client.failure().is_some()
+    }
+
     /// What is under way, as errors name it.
     pub fn phase(&self) -> Phase {
         match &self.top {

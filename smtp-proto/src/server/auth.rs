@@ -98,6 +98,8 @@ impl Server {
                 }
                 return Some(Event::Credentials(question));
             }
+            // The response was well formed; who it came from is what is in doubt (RFC 5802 section 6).
+            Err(sasl::Error::ChannelBinding) => self.fail_authentication(replies::CHANNEL_BINDING),
             Err(_) => self.fail_authentication(replies::SASL_SYNTAX),
         }
         None

@@ -162,9 +162,8 @@ impl Server {
         if !self.config.offers("STARTTLS", false) {
             return self.fault(replies::NO_TLS);
         }
-        if !self.session.extended {
-            return self.fault(replies::EXTENDED_HELLO_FIRST);
-        }
+        // Before EHLO, too: there are clients that ask blindly, what is not a mail transaction needs no EHLO (RFC 5321 section
+        // 4.1.4), and the session begins anew behind it anyway.
         self.say(replies::GO_AHEAD);
         let (early, xclient) = (self.session.early, self.session.xclient.take());
         self.session = Session { early, xclient, ..Session::default() };

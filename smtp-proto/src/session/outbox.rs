@@ -5,6 +5,7 @@
 //! - Results are told in the order of the messages, whatever the order of their transactions.
 //! - A message that can be opened again goes in as many transactions as the server's limits (RFC 9422) and its 452 (RFC 5321
 //!   section 4.5.3.1.10) ask for; what is told is one report. One that can be read but once goes once.
+//! - Once the session has broken down, no further message is taken from the caller's iterator.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -183,6 +184,10 @@ impl<I: Iterator<Item = (Envelope, O)>, O: Open<E>, E> Task<E> for Outbox<I, O, 
                 self.sources.extend(due.begin(connection, self.endings));
                 continue;
             }
+            // What could not be begun stays with the caller.
+            if connection.is_broken() {
+                break;
+            }
             let Some((envelope, message)) = self.messages.next() else { break };
             let mut parts =
                 if message.reopens() { envelope.parts(connection.extensions()) } else { Vec::from([envelope]) };
@@ -190,6 +195,8 @@ impl<I: Iterator<Item = (Envelope, O)>, O: Open<E>, E> Task<E> for Outbox<I, O, 
             self.due.push_back(Due { message, parts, current: None, report: None, failed: None });
         }
         match self.due.front() {
+            // How the session broke down says why the rest is not told of.
+            None if connection.is_broken() && self.messages.size_hint().1 != Some(0) => None,
             None => Some(None),
             Some(first) if first.is_done() => self.due.pop_front()?.outcome().map(Some),
             Some(_) => None,

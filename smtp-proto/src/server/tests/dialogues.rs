@@ -124,7 +124,7 @@ fn helo_gives_plain_smtp() {
          C: MAIL FROM:<a@b> SIZE=1
          S: 555 Parameter not recognized
          C: STARTTLS
-         S: 454 TLS is not available
+         S: 502 TLS is not available
          C: MAIL FROM:<a@b>
          S: 250 Sender OK
          C: HELO again
@@ -137,12 +137,24 @@ fn helo_gives_plain_smtp() {
 }
 
 #[test]
-fn starttls_forgets_everything() {
+fn starttls_is_taken_before_ehlo() {
     let owner = play(
         &config().starttls(true),
         "S: 220 mx.example ESMTP
          C: STARTTLS
-         S: 503 EHLO first
+         S: 220 Ready to start TLS
+         T:
+         C: MAIL FROM:<a@b>
+         S: 503 Introduce yourself first",
+    );
+    assert_eq!(owner.result, Ok(()));
+}
+
+#[test]
+fn starttls_forgets_everything() {
+    let owner = play(
+        &config().starttls(true),
+        "S: 220 mx.example ESMTP
          C: EHLO c.example
          S: 250-mx.example greets c.example
          S: 250-PIPELINING
