@@ -21,10 +21,9 @@ pub fn http_head(input: &[u8]) {
     let (mut control, data) = Control::split(input);
     let cut = control.cut();
     let limit = usize::from(control.next()) * 8 + 40;
-    let authorization = match control.flag() {
-        true => Authorization::Basic(Credentials::new("alice", PASSWORD)),
-        false => Authorization::None,
-    };
+    let knows = control.flag();
+    let credentials = knows.then(|| Credentials::new("alice", PASSWORD));
+    let authorization = credentials.map_or(Authorization::None, Authorization::Basic);
     let target: Target = "mx.example:25".parse().expect("a target");
     let limits = Limits { head: limit, ..Limits::default() };
     let config = Config { authorization, limits, ..Config::default() };
@@ -34,7 +33,9 @@ pub fn http_head(input: &[u8]) {
     assert_eq!(whole.end.is_ok(), !whole.events.is_empty(), "it may end once it is open");
     if let Some(error) = &whole.failure {
         let told = format!("{error} {error:?}");
-        assert!(!told.contains(PASSWORD) && !told.contains(SHOWN), "a password is shown: {told}");
+        // Where we know of no password, those are the proxy's own words.
+        let shows = told.contains(PASSWORD) || told.contains(SHOWN);
+        assert!(!(knows && shows), "a password is shown: {told}");
         assert!(!error.to_string().contains(char::is_control), "{error:?}");
     }
     match (walk(data, limit), whole.failure.as_ref().map(|error| error.kind())) {
