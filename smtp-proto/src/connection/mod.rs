@@ -32,7 +32,7 @@ pub use faults::Faults;
 use faults::Faulty;
 pub use route::Route;
 
-pub(crate) use stack::{Broken, Stack};
+pub(crate) use stack::{Broken, Seal, Stack};
 
 use crate::body::LineEndings;
 use crate::client::{Body, Client, CommandId, Envelope, Event, Remembered, TransactionId};
@@ -304,11 +304,12 @@ impl Connection {
         if !self.stack.is_drained() {
             return None;
         }
-        let room = if self.stack.outgoing.unsent().len() < HIGH_WATER { HIGH_WATER } else { 0 };
+        let room = if self.stack.waiting() < HIGH_WATER { HIGH_WATER } else { 0 };
         // The commands before a message may go out with it, in one write.
         self.note_end();
         self.client.transmit(now, self.stack.said());
-        self.client.body(now, self.stack.said(), room)
+        let (said, seal) = self.stack.said_and_seal();
+        self.client.body_to(now, said, seal, room)
     }
 
     /// The server's greeting, once it was read.
