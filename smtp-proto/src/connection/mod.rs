@@ -189,6 +189,7 @@ impl Connection {
             if let Some(error) = self.client.failure().cloned() {
                 self.failed = true;
                 self.told = true;
+                self.hold_back();
                 return match self.abandoned() {
                     Some(event) => Ok(Some(event)),
                     None => Err(error),
@@ -224,7 +225,8 @@ impl Connection {
             _ => {}
         }
         self.lower();
-        let pending = !self.stack.outgoing.unsent().is_empty();
+        // A transport that takes nothing any more is no better than one that takes nothing yet.
+        let pending = self.unwritable || !self.stack.outgoing.unsent().is_empty();
         self.stalled_since = if pending { Some(self.stalled_since.unwrap_or(now)) } else { None };
         let deadline = self.deadline();
         let (read, write) = self.stack.wire(self.is_idle());
@@ -242,7 +244,8 @@ impl Connection {
         self.stalled_since = None;
     }
 
-    /// A write failed. What the peer said before is still read, because it may say why; then the session is over.
+    /// A write failed. What the peer said before is still read, because it may say why, for at most
+    /// [`Limits::block`](crate::Limits); then the session is over.
     pub fn write_failed(&mut self) {
         self.unwritable = true;
         self.stack.set_unwritable();
