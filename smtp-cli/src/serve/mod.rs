@@ -16,7 +16,6 @@ pub(crate) use mail::Arrived;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use smtp_tokio::serve::serve;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
@@ -31,9 +30,6 @@ use show::Show;
 
 /// Connections held at once; who comes then waits.
 const MOST: u32 = 4096;
-
-/// How long those who are in the middle of something may go on after the first Ctrl-C.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the command; returns the exit status.
 pub(crate) fn run(args: &ServeArgs) -> u8 {
@@ -67,7 +63,7 @@ fn go(args: &ServeArgs) -> Result<(), Failure> {
         });
         tokio::select! {
             () = sessions => Ok(()),
-            // Who asks twice does not want to wait for anybody; nor is a peer that stalls waited for.
+            // Who asks twice does not want to wait for anybody.
             () = twice() => Ok(()),
         }
     });
@@ -121,8 +117,7 @@ async fn stopped() {
 
 async fn twice() {
     stopped().await;
-    // Either comes first; both mean that it is time.
-    let _ = tokio::time::timeout(GRACE, stopped()).await;
+    stopped().await;
 }
 
 /// What the options mean together, and the file that holds the throw-away authority, where there is one.
