@@ -237,6 +237,13 @@ fn a_message_that_goes_on_is_taken_to_its_end_and_one_that_stalls_is_not() {
 }
 
 #[test]
+fn control_characters_in_words_are_refused() {
+    for options in [["--refuse-rcpt", "a@b\r\nc"], ["--without", "DSN\n"]] {
+        assert_eq!(run(&[&["serve", "--listen", "127.0.0.1:0"], &options[..]].concat()).status, 64, "{options:?}");
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_said() {
     let serving = Serving::start(&[]);
     let ran = run(&["serve", "--listen", &serving.address]);

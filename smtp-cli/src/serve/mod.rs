@@ -122,6 +122,10 @@ async fn twice() {
 
 /// What the options mean together, and the file that holds the throw-away authority, where there is one.
 fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempfile::NamedTempFile>), Failure> {
+    let words = [("--refuse-rcpt", &args.refuse_rcpt), ("--without", &args.without)];
+    if let Some((name, _)) = words.iter().find(|(_, words)| words.iter().any(|word| word.contains(char::is_control))) {
+        return Err(Failure::usage(format_args!("{name} must not contain control characters")));
+    }
     let mut policy = Policy::new(&address.ip().to_string());
     let wanted = args.tls.unwrap_or(if args.cert.is_some() { ServeTls::Starttls } else { ServeTls::None });
     let mut ca = None;
