@@ -136,14 +136,15 @@ impl<S: Transport> Served<S> {
     pub fn next(&mut self) -> Result<Option<Event>, Error> {
         loop {
             let now = self.clock.now();
+            // Before what came meanwhile is read: it came too late.
+            if self.stop.take_if(|stop| stop.is_stopped()).is_some() {
+                self.link.end_mut().shut_down();
+            }
             match self.link.poll(now) {
                 Polled::Event(event) => return Ok(Some(event)),
                 Polled::Over(Ok(())) => return Ok(None),
                 Polled::Over(Err(error)) => return Err(Error { error, source: self.link.take_failure() }),
                 Polled::Wait => {}
-            }
-            if self.stop.take_if(|stop| stop.is_stopped()).is_some() {
-                self.link.end_mut().shut_down();
             }
             let mut turn = self.link.turn(now);
             if self.stop.is_some() {

@@ -138,3 +138,23 @@ impl Drop for Server {
         self.stop.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smtp_proto::client::Envelope;
+
+    #[test]
+    fn what_comes_after_the_end_is_not_taken() {
+        let envelope = Envelope::new("a@b.example", ["c@d.example"]).unwrap();
+        for _ in 0..20 {
+            let server = Server::start(Policy::new()).unwrap();
+            let mut smtp = crate::connect(&server.client()).unwrap();
+            let desk = server.desk.clone();
+            drop(server);
+            let sent = smtp.send(&envelope, &b"x\r\n"[..]);
+            assert!(!sent.is_ok_and(|report| report.is_accepted()));
+            assert!(desk.received().is_empty());
+        }
+    }
+}
