@@ -372,12 +372,12 @@ mod tests {
     #[test]
     fn another_protocol_is_named() {
         for (wire, hint) in [
-            (&b"\x15\x03\x01\x00\x02"[..], "TLS"), // an alert record (RFC 8446 section 5.1)
-            (b"\x16\x03\x01\x00\x02", "TLS"),
-            (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
-            (b"SSH-2.0-server\r\n", "SSH"),
-            (b"* OK ready\r\n", "IMAP"),
-            (b"+OK ready\r\n", "POP3"),
+            (&b"\x15\x03\x01\x00\x02"[..], "looks like TLS"), // an alert record (RFC 8446 section 5.1)
+            (b"\x16\x03\x01\x00\x02", "looks like TLS"),
+            (b"HTTP/1.1 400 Bad Request\r\n", "an HTTP server"),
+            (b"SSH-2.0-server\r\n", "an SSH server"),
+            (b"* OK ready\r\n", "IMAP or POP3"),
+            (b"+OK ready\r\n", "IMAP or POP3"),
         ] {
             let error = alloc::format!("{}", read(wire).unwrap_err());
             assert!(error.contains("not an SMTP reply") && error.contains(hint), "{error}");
