@@ -370,7 +370,7 @@ mod tests {
             (random >> 33) as usize % below
         };
         for oddities in [0, 0, 1, 1, 1, 2, 20] {
-            for size in [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK] {
+            for size in [SMALL - 1, SMALL, SMALL + 1, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + SMALL, 3 * BLOCK] {
                 let mut message = Vec::new();
                 while message.len() < size {
                     message.extend_from_slice(&b"....a line of text....."[next(4)..][..next(19)]);
@@ -381,7 +381,7 @@ mod tests {
                     message[next(size)] = b"\r\n.x"[next(4)];
                 }
                 let expected = oracle(&message);
-                for piece in [1, 1000, BLOCK, usize::MAX] {
+                for piece in [1, SMALL, 1000, BLOCK, usize::MAX] {
                     let wire = stuff(&message, piece, LineEndings::Canonical).unwrap();
                     assert!(wire == expected, "{oddities} oddities in {size} octets, in {piece}");
                     match stuff(&message, piece, LineEndings::Strict) {

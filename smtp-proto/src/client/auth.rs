@@ -366,6 +366,18 @@ mod tests {
     }
 
     #[test]
+    fn an_octet_more_than_the_line_may_have_is_too_many() {
+        // NUL, "tim", NUL and the password (RFC 4616 section 2), in base64, behind "AUTH PLAIN " and before CRLF.
+        for (octets, length) in [(365, 509), (367, 509), (368, 513), (370, 513)] {
+            let tim = Credentials::password("tim", "x".repeat(octets).as_str());
+            assert_eq!(11 + (5 + octets).div_ceil(3) * 4 + 2, length);
+            let mut line = Vec::new();
+            begin(false, &tim, "PLAIN").ok().unwrap().transmit(NOW, &mut line).unwrap();
+            assert_eq!(line.len(), if length <= 512 { length } else { "AUTH PLAIN\r\n".len() }, "{octets}");
+        }
+    }
+
+    #[test]
     fn what_was_sent_is_handed_out_once_to_be_blotted_out() {
         let mut exchange = begin(false, &Credentials::password("tim", "tanstaaf"), "PLAIN").ok().unwrap();
         let mut line = Vec::new();
