@@ -1,5 +1,5 @@
-//! See `tests::fuzz_dial::dial`.
+//! See `tests::fuzz::dial`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz_dial::dial(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz::dial(input));

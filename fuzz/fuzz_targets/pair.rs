@@ -1,5 +1,5 @@
-//! See `tests::fuzz_server::pair`.
+//! See `tests::fuzz::pair`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz_server::pair(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz::pair(input));

@@ -1,5 +1,5 @@
-//! See `tests::fuzz_replay`.
+//! See `tests::fuzz::replay`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz_replay::replay(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz::replay(input));

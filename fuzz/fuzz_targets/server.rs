@@ -1,5 +1,5 @@
-//! See `tests::fuzz_server::server`.
+//! See `tests::fuzz::server`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz_server::server(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tests::fuzz::server(input));

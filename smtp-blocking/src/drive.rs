@@ -42,19 +42,12 @@ impl<S: Transport> Smtp<S> {
 
 /// Reads what there is, at the head of a message as much as fits.
 fn fetch<R: Read>(source: &mut Source<R, io::Error>) {
-    let whole = source.is_at_its_head();
-    let (from, into) = source.fetch();
-    let mut got = 0;
-    let ended = loop {
-        match from.read(&mut into[got..]) {
-            Ok(0) => break Ok(()),
-            Ok(n) => got += n,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => break Err(error),
+    source.fill(|from, into| {
+        loop {
+            match from.read(into) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
         }
-        if !whole || got == into.len() {
-            break Ok(());
-        }
-    };
-    source.fetched(ended.map(|()| got));
+    });
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use smtp_proto::client::{Outcome, Recipient, Report};
 use smtp_proto::dial::{self, Why};
 use smtp_proto::reply::Reply;
+use smtp_proto::tls::CertificateError;
 use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, session, tls};
 
 /// Exit statuses, as the manual has them.
@@ -92,7 +93,12 @@ impl Failure {
 
     /// The command cannot listen where it was told to.
     pub(crate) fn listen(address: &str, error: &io::Error) -> Self {
-        Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"))
+        let failure = Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"));
+        match error.kind() {
+            // It is no address, and never will be.
+            io::ErrorKind::InvalidInput => Self { kind: Kind::Usage, status: status::USAGE, ..failure },
+            _ => failure,
+        }
     }
 
     /// A name has no address that could be found.
@@ -125,6 +131,12 @@ impl Failure {
             Why::Misuse(misuse) => Self::misuse(misuse),
             _ => Self::unreachable(one),
         };
+        let silent =
+            |error: &smtp_proto::Error| error.phase == phase::GREETING && matches!(error.cause, Cause::TimedOut { .. });
+        let beside = |other: &dial::Attempt<_>| other.tls_first && (other.to, other.port) == (one.to, one.port);
+        if matches!(&one.why, Why::Session { error, .. } if silent(error)) && failure.attempts.iter().any(beside) {
+            told.advice = Some("it is as silent to TLS: is this the right port?");
+        }
         let others: Vec<_> = failure.attempts.iter().filter(|other| !std::ptr::eq(*other, one)).collect();
         if !others.is_empty() {
             let others: Vec<_> = others.into_iter().map(ToString::to_string).collect();
@@ -203,13 +215,9 @@ impl Failure {
         } else {
             Self::new(Kind::Refused, refusal(reply), reply)
         };
-        let failure = failure.at(match &one.rcpt {
-            Some(_) if own => phase::RCPT,
-            // Refused before RCPT was answered: that was MAIL. Without an octet of the message, DATA.
-            None => phase::MAIL,
-            Some(_) if report.octets == 0 => phase::DATA,
-            Some(_) => phase::MESSAGE,
-        });
+        // One of its own, or of all, without a word on the whole: that was RCPT.
+        let answered = report.answered.filter(|_| !own).unwrap_or(phase::RCPT);
+        let failure = failure.at(answered);
         if reply.code().is_transient() { failure.advise("try again later") } else { failure }
     }
 }
@@ -270,9 +278,7 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::TimedOut { .. } => "try again later, or with a longer --timeout",
         Cause::Closed { .. } => "try again later",
         Cause::Refused(reply) if reply.code().is_transient() => "try again later",
-        Cause::Tls(tls::Error::Certificate(_)) => {
-            "--ca adds the authority that signed it; --tls-name names another host"
-        }
+        Cause::Tls(tls::Error::Certificate(why)) => return certificate_advice(why),
         Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
             "try again later"
         }
@@ -288,6 +294,17 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::Authentication(AuthenticationError::Selection(Selection::NothingInCommon { .. })) => {
             "allow another mechanism with --auth"
         }
+        _ => return None,
+    })
+}
+
+/// Nothing that can be said here makes an old certificate new.
+fn certificate_advice(why: &CertificateError) -> Option<&'static str> {
+    Some(match why {
+        CertificateError::WrongName { .. } => "--tls-name names another host",
+        CertificateError::UnknownAuthority => "--ca adds the authority that signed it",
+        CertificateError::SelfSigned | CertificateError::AnAuthoritys => "--ca trusts it",
+        CertificateError::Expired { .. } => "whoever runs the server must renew it",
         _ => return None,
     })
 }
@@ -352,6 +369,16 @@ mod tests {
         };
         assert_eq!((refused(535).kind, refused(535).status), (Kind::Auth, status::AUTH));
         assert_eq!((refused(454).kind, refused(454).status), (Kind::Auth, status::LATER));
+    }
+
+    #[test]
+    fn no_option_makes_an_old_certificate_new() {
+        let advice = |why| failure(phase::TLS, Cause::Tls(tls::Error::Certificate(why))).advice.unwrap_or_default();
+        assert!(!advice(CertificateError::Expired { since: core::time::Duration::from_secs(1) }).contains("--"));
+        assert!(!advice(CertificateError::Revoked).contains("--"));
+        assert!(advice(CertificateError::UnknownAuthority).contains("--ca"));
+        let named = CertificateError::WrongName { expected: "a.example".into(), presented: Vec::new() };
+        assert!(advice(named).contains("--tls-name"));
     }
 
     #[test]

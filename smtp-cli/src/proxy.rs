@@ -21,6 +21,9 @@ pub(crate) fn through(mut config: Config, named: &[String], own: bool) -> Result
             let (all_proxy, no_proxy) = (variable("ALL_PROXY"), variable("NO_PROXY"));
             config.proxy_from(all_proxy.as_deref(), no_proxy.as_deref()).map_err(misuse)
         }
+        several if several.iter().any(|one| one == "none") => {
+            Err(Failure::usage("--proxy none stands alone: it goes without any"))
+        }
         urls => {
             for (at, url) in urls.iter().enumerate() {
                 let url: ProxyUrl =

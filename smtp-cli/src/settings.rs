@@ -200,7 +200,9 @@ fn limits(args: &SendArgs, security: Security) -> Limits {
     let mut limits = Limits::interactive();
     if security == Security::Auto {
         // Silence is how implicit TLS shows itself: it is waited for no longer than the rest can bear.
-        limits.greeting = Duration::from_secs(4).min(args.timeout.map_or(Duration::MAX, |whole| whole / 2));
+        // A whole of zero is refused for what it is.
+        let half = args.timeout.filter(|whole| !whole.is_zero()).map_or(Duration::MAX, |whole| whole / 2);
+        limits.greeting = Duration::from_secs(4).min(half);
     }
     if let Some(greeting) = args.greeting_timeout {
         limits.greeting = greeting;

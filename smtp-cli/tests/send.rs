@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::Stdio;
+use std::thread;
 
 use common::*;
 
@@ -39,6 +41,7 @@ fn what_cannot_be_meant_is_64() {
         &[&["--server", "http://a"], &from[..], &to[..]].concat(),
         &[&server[..], &from, &["--to", "c@d.example\r\nDATA"]].concat(),
         &[&server[..], &from, &to, &["--timeout", "0"]].concat(),
+        &[&server[..], &from, &to, &["--proxy", "none", "--proxy", "none"]].concat(),
         &[&server[..], &from, &to, &["--helo", "a b"]].concat(),
         &[&server[..], &from, &to, &["--user", "a"]].concat(),
         &[&server[..], &from, &to, &["--auth", "NO-SUCH"]].concat(),
@@ -53,6 +56,8 @@ fn what_cannot_be_meant_is_64() {
     }
     let ran = run(&[&["send", "--tls-min", "1.1"], &server[..], &from, &to].concat());
     assert!(ran.status == 64 && ran.stderr.contains("the oldest TLS version is 1.2"), "{ran:?}");
+    let ran = run(&[&["send", "--timeout", "0"][..], &["--server", "127.0.0.1:1"], &from, &to].concat());
+    assert!(ran.status == 64 && ran.stderr.contains("operation"), "{ran:?}");
     assert_eq!(run(&[]).status, 64);
     assert_eq!((run(&["--help"]).status, run(&["send", "--help"]).status, run(&["--version"]).status), (0, 0, 0));
 }
@@ -107,6 +112,43 @@ fn each_way_to_end_has_its_status() {
     case(&[GREETING, EHLO], &stall, 75, "failed", "timeout", "MAIL");
     case(&[GREETING, EHLO, OK, OK, GO], &stall, 74, "unknown", "timeout", "final dot");
     case(&[GREETING, EHLO, BYE], &["--security", "starttls"], 76, "failed", "tls", "STARTTLS");
+}
+
+#[test]
+fn who_is_silent_to_everything_is_not_to_be_tried_with_tls() {
+    // Nobody accepts, so the kernel does, and nothing is ever said.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for runtime in RUNTIMES {
+        let ran = send(runtime, &silent.local_addr().unwrap().to_string(), &["--timeout", "1200ms"]);
+        let report = ran.json();
+        assert_eq!((ran.status, &report["error"]["phase"]), (75, &"greeting".into()), "{ran:?}");
+        assert!(ran.stderr.contains("as silent to TLS") && !ran.stderr.contains("--security"), "{ran:?}");
+    }
+}
+
+#[test]
+fn the_last_word_of_a_proxy_counts() {
+    for runtime in RUNTIMES {
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://user:wrong@{}", proxy.local_addr().unwrap());
+        let serving = thread::spawn(move || {
+            // Credentials are asked for on one connection and refused on the next.
+            for _ in 0..2 {
+                let (mut stream, _) = proxy.accept().unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
+                stream
+                    .write_all(b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=\"x\"\r\nConnection: close\r\n\r\n")
+                    .unwrap();
+            }
+        });
+        let ran = send(runtime, "smtp://127.0.0.1:1", &["--proxy", &url]);
+        let report = ran.json();
+        assert_eq!((ran.status, &report["error"]["kind"], &report["error"]["hop"]), (69, &"proxy".into(), &1.into()));
+        let text = report["error"]["text"].as_str().unwrap();
+        assert!(text.starts_with("the proxy refused"), "{text}");
+        serving.join().unwrap();
+    }
 }
 
 #[test]

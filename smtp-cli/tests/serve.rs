@@ -36,7 +36,7 @@ fn messages_are_kept_as_they_came() {
         let envelope: Value = serde_json::from_slice(&fs::read(kept.with_extension("json")).unwrap()).unwrap();
         assert_eq!(envelope, told);
     }
-    assert_eq!((stored(folder.path(), "eml").len(), stored(folder.path(), "part").len()), (2, 0));
+    assert_eq!((stored(folder.path(), "eml").len(), stored(folder.path(), "part").len()), (RUNTIMES.len(), 0));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn standard_input_is_a_message_and_can_be_several() {
         }
     }
     let kept = stored(folder.path(), "eml");
-    assert_eq!(kept.len(), 6);
+    assert_eq!(kept.len(), 3 * RUNTIMES.len());
     for path in kept {
         assert_eq!(fs::read(path).unwrap(), b"Subject: x\r\n\r\ny\r\n");
     }
@@ -214,4 +214,8 @@ fn a_port_that_is_taken_is_said() {
     let serving = Serving::start(&[]);
     let ran = run(&["serve", "--listen", &serving.address]);
     assert!(ran.status == 69 && ran.stderr.contains(&serving.address), "{ran:?}");
+    for nothing in ["nowhere", "127.0.0.1:99999"] {
+        let ran = run(&["serve", "--listen", nothing]);
+        assert!(ran.status == 64 && ran.stderr.contains(nothing), "{ran:?}");
+    }
 }

@@ -91,7 +91,7 @@ pub enum Misuse {
     },
     /// A proxy cannot be asked for what comes behind it.
     Proxy {
-        /// The proxy's place, counted from 1.
+        /// The proxy's place, counted from 1; 0 where there is none, and it is the server itself.
         hop: usize,
         /// Why not.
         why: String,
@@ -128,6 +128,7 @@ impl fmt::Display for Misuse {
             Self::Duration { what } => write!(f, "the {what} limit must be more than zero and at most a day"),
             Self::Range { what, least, most } => write!(f, "the {what} must be from {least:?} to {most:?}"),
             Self::Credentials { why } => write!(f, "the credentials cannot be used: {why}"),
+            Self::Proxy { hop: 0, why } => f.write_str(why),
             Self::Proxy { hop, why } => write!(f, "hop {hop}: {why}"),
             Self::Tls { why } => write!(f, "the TLS settings cannot be used: {why}"),
         }

@@ -41,6 +41,36 @@ fn compare(
     println!("{what:58} {first:6.2} GB/s {second:6.2} GB/s  ratio {:.2}", median(&|turn| turn.0 / turn.1));
 }
 
+/// What one pass and one copy cost, where the next step finds them.
+fn parts(turns: usize) {
+    let message = common::base64(PIECE);
+    let (mut copy, mut output) = (Vec::with_capacity(2 * PIECE), Vec::with_capacity(2 * PIECE));
+    let mut stuffing = DotStuffing::new(LineEndings::Canonical);
+    compare(
+        "copy alone, Canonical stuffing: base64, near",
+        message.len() * 1000,
+        turns,
+        || {
+            timed(|| {
+                for _ in 0..1000 {
+                    copy.clear();
+                    copy.extend_from_slice(black_box(&message));
+                    black_box(&mut copy);
+                }
+            })
+        },
+        || {
+            timed(|| {
+                for _ in 0..1000 {
+                    output.clear();
+                    stuffing.write(black_box(&message), &mut output).expect("lines");
+                    black_box(&mut output);
+                }
+            })
+        },
+    );
+}
+
 fn stuffing(turns: usize) {
     let size = common::large() / 4;
     for (name, message) in [("base64", common::base64(size)), ("text, 1% dotted", common::dotted(size))] {
@@ -121,13 +151,19 @@ fn sealing(turns: usize) {
     };
     // A message that is in memory as a whole; and one that is read piece by piece to where the one before it was.
     for (what, octets, count) in [("in memory", &message, 1), ("read in pieces", &piece, message.len() / piece.len())] {
-        let ours = || Pair::ready(Grouping::Groups, Some(&pki)).pour(octets, count);
         let size = octets.len() * count;
-        let title = format!("rustls sealing alone, the client: {what}");
-        compare(&title, size, turns, || alone(octets, count, &mut std::io::sink()), ours);
-        let mut buffer = Buffer(Vec::new());
-        let title = format!("the same to a buffer, the client: {what}");
-        compare(&title, size, turns, || alone(octets, count, &mut buffer), ours);
+        for (how, grouping, endings) in [
+            ("DATA", Grouping::Groups, LineEndings::Canonical),
+            ("BDAT", Grouping::Flights, LineEndings::Canonical),
+            ("BDAT, Exact", Grouping::Flights, LineEndings::Exact),
+        ] {
+            let ours = || Pair::ready(grouping, Some(&pki)).pour(octets, count, endings);
+            let title = format!("rustls to nowhere, client by {how}: {what}");
+            compare(&title, size, turns, || alone(octets, count, &mut std::io::sink()), ours);
+            let mut buffer = Buffer(Vec::new());
+            let title = format!("rustls to a buffer, client by {how}: {what}");
+            compare(&title, size, turns, || alone(octets, count, &mut buffer), ours);
+        }
     }
 }
 
@@ -149,6 +185,7 @@ impl Write for Buffer {
 
 fn main() {
     let turns = if common::is_timed() { 15 } else { 1 };
+    parts(turns);
     stuffing(turns);
     sealing(turns);
 }

@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 pub mod dialogue;
+pub mod dice;
 pub mod fuzz;
-pub mod fuzz_dial;
-pub mod fuzz_replay;
-pub mod fuzz_server;
 pub mod laws;
 pub mod many;
 pub mod network;
 pub mod script;
+pub mod sim;
+pub mod stream;
 pub mod tls;
 pub mod transparent;
 pub mod wire;

@@ -42,6 +42,14 @@ impl Peer {
         let _ = std::io::copy(&mut Read::take(&mut self.stream, octets as u64), &mut std::io::sink());
     }
 
+    /// Hears what comes in one piece.
+    pub fn hear_piece(&mut self) -> String {
+        let piece = self.stream.fill_buf().unwrap_or_default();
+        let (length, said) = (piece.len(), String::from_utf8_lossy(piece).into_owned());
+        self.stream.consume(length);
+        said
+    }
+
     /// Greets, and answers EHLO with these extensions.
     pub fn open(&mut self, extensions: &[&str]) {
         self.say("220 mx.example.org\r\n");

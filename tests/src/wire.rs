@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Body, Envelope, Event, Report, TransactionId};
 use smtp_proto::parameter::{MailParameters, RcptParameters};
 use smtp_proto::sasl::Channel;
@@ -165,14 +166,27 @@ impl Wire {
     ///
     /// Where the message is refused as a misuse, or nothing becomes of it.
     pub fn send(&mut self, envelope: &Envelope, message: &[u8]) -> Report {
-        let id = self.client.send(envelope.clone(), Default::default()).expect("an open session");
+        self.send_pieces(envelope, LineEndings::default(), &[message])
+    }
+
+    /// The same of a message that is there in pieces, of which as many are written each time as there is room for.
+    ///
+    /// # Panics
+    ///
+    /// As for [`send`](Self::send).
+    pub fn send_pieces(&mut self, envelope: &Envelope, endings: LineEndings, pieces: &[&[u8]]) -> Report {
+        let id = self.client.send(envelope.clone(), endings).expect("an open session");
         let ours = |event: &Event| matches!(event, Event::Sent(report) if report.transaction == id);
-        let mut rest = message;
+        let (mut pieces, mut rest) = (pieces.iter(), &[][..]);
         let write = |mut body: Body<'_>| {
-            body.write(&mut rest).expect("canonical line endings");
-            if rest.is_empty() {
-                body.end();
+            while rest.is_empty() {
+                match pieces.next() {
+                    Some(next) => rest = next,
+                    None => return body.end(),
+                }
+                body.write(&mut rest).expect("canonical line endings");
             }
+            body.write(&mut rest).expect("canonical line endings");
         };
         assert!(self.run(write, ours), "nothing became of the message: {:?}", self.failure);
         match self.events.last() {

@@ -11,7 +11,7 @@ use smtp_proto::client::{Envelope, Outcome, Report};
 use smtp_proto::command::Command;
 use smtp_proto::dial::{Attempt, Failure, Why};
 use smtp_proto::session;
-use smtp_proto::{Cause, Config, Limits, Misuse, Security};
+use smtp_proto::{Cause, Config, Limits, Misuse, Phase, Security, phase};
 use tests::script::{Peer, serve};
 
 /// What came of an operation, in words that all adapters share.
@@ -524,6 +524,60 @@ fn a_secret_echoed_after_authentication_is_not_shown() {
     }
 }
 
+#[test]
+fn a_secret_echoed_outside_of_a_reply_or_in_base64_is_not_shown() {
+    use smtp_proto::client::{Line, Transcript};
+    use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
+    use std::sync::{Arc, Mutex};
+    // What is no reply is shown in part, and the part may end within the secret.
+    for said in ["so it is correct horse", "it is said that all of them want a correct horse", "Y29ycmVjdCBob3JzZQ=="] {
+        let (address, server) = serve(move |peer| {
+            peer.open(&["AUTH PLAIN"]);
+            peer.hear();
+            peer.say(&format!("235 welcome\r\n{said}\r\n"));
+            peer.wait_for_end();
+        });
+        let config = config(address)
+            .credentials(Credentials::password("alice", "correct horse"))
+            .allowed(Allowed::all().danger_allow_clear_text());
+        let (_, failed) = blocking::run(&config, &envelope(), &mut messages(&[b"hello\r\n"]));
+        let Some(Failed::Session(error, _)) = failed else { panic!("{failed:?}") };
+        let told = error.to_string();
+        assert!(told.contains("***") && !told.contains("corr") && !told.contains("Y29y"), "{told}");
+        server.join().unwrap();
+    }
+    // A challenge that holds the token, at another place in its base64.
+    let (address, server) = serve(|peer| {
+        peer.open(&["AUTH XOAUTH2"]);
+        peer.hear();
+        peer.say("334 eyJlIjoiY29ycmVjdC1ob3JzZSJ9\r\n"); // {"e":"correct-horse"}
+        assert_eq!(peer.hear(), "");
+        peer.say("535 no\r\n");
+        peer.wait_for_end();
+    });
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let config = config(address)
+        .credentials(Credentials::token("alice", "correct-horse"))
+        .allowed(Allowed::only([MechanismName::XOAuth2]).danger_allow_clear_text())
+        .transcript(Transcript::new({
+            let lines = lines.clone();
+            move |_, _, line: Line<'_>| {
+                if let Line::Server(reply) = line {
+                    lines.lock().unwrap().push(reply.to_string());
+                }
+            }
+        }));
+    let (_, failed) = blocking::run(&config, &envelope(), &mut messages(&[b"hello\r\n"]));
+    let Some(Failed::Session(error, _)) = failed else { panic!("{failed:?}") };
+    let Cause::Authentication(smtp_proto::AuthenticationError::Refused { detail: Some(detail), .. }) = &error.cause
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(detail, b"{\"e\":\"***\"}");
+    assert!(lines.lock().unwrap().contains(&"334 ***".to_owned()), "{lines:?}");
+    server.join().unwrap();
+}
+
 fn several(bodies: &[&'static [u8]]) -> Vec<(Envelope, Box<dyn Read>)> {
     bodies.iter().map(|body| (envelope(), Box::new(*body) as Box<dyn Read>)).collect()
 }
@@ -568,6 +622,28 @@ fn messages_sent_at_once_leave_in_one_flight_behind_the_first() {
             .collect();
         assert_eq!(texts, ["one", "two", "8BITMIME", "three", "four"]);
         assert!(told[0].as_ref().unwrap().is_accepted() && !told[3].as_ref().unwrap().is_accepted());
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_message_leaves_in_one_piece_with_its_dot_and_the_next_commands() {
+    for run in ALL {
+        let (address, server) = serve(|peer| {
+            peer.open(&["PIPELINING"]);
+            let commands = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n";
+            assert_eq!(peer.hear_piece(), commands);
+            peer.say("250 ok\r\n250 ok\r\n354 go\r\n");
+            assert_eq!(peer.hear_piece(), format!("one\r\n.\r\n{commands}"));
+            peer.say("250 one\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+            assert_eq!(peer.hear_piece(), "two\r\n.\r\n");
+            peer.say("250 two\r\n");
+            assert_eq!(peer.hear(), "QUIT");
+            peer.say("221 bye\r\n");
+        });
+        let (told, failed) = run(&config(address), several(&[b"one\r\n", b"two\r\n"]));
+        assert_eq!(failed, None);
+        assert!(told.iter().all(|one| one.as_ref().unwrap().is_accepted()));
         server.join().unwrap();
     }
 }
@@ -619,6 +695,39 @@ fn what_was_not_begun_when_the_session_broke_down_stays_with_the_caller() {
         assert!(told[1..].iter().all(|one| matches!(outcome(one), Outcome::NotSent | Outcome::Unknown)), "{told:?}");
         // Nobody to say goodbye to.
         let _ = server.join();
+    }
+}
+
+#[test]
+fn a_report_says_what_its_reply_answered() {
+    let refusals: [(&[&str], &[&str], Option<Phase>); 6] = [
+        (&[], &["550 no"], Some(phase::MAIL)),
+        (&[], &["250 ok", "550 no"], None),
+        (&[], &["250 ok", "250 ok", "451 no"], Some(phase::DATA)),
+        (&[], &["250 ok", "250 ok", "354 go", "554 no"], Some(phase::MESSAGE)),
+        (&["PIPELINING", "CHUNKING"], &["250 ok", "250 ok", "552 no"], Some(phase::BLOCK)),
+        (&["PIPELINING", "CHUNKING"], &["250 ok", "250 ok", "250 ok", "250 taken"], Some(phase::MESSAGE)),
+    ];
+    for (offer, replies, answered) in refusals {
+        let (address, server) = serve(move |peer| {
+            peer.open(offer);
+            for reply in replies {
+                let command = peer.hear();
+                if let Some(size) = command.strip_prefix("BDAT ") {
+                    peer.swallow(size.trim_end_matches(" LAST").parse().unwrap());
+                }
+                peer.say(&format!("{reply}\r\n"));
+                if reply.starts_with("354") {
+                    while peer.hear() != "." {}
+                    peer.say(&format!("{}\r\n", replies[3]));
+                    break;
+                }
+            }
+        });
+        let mut message = Some(Box::new(std::io::Cursor::new(b"line\r\n".repeat(20_000))) as Box<dyn Read>);
+        let (reports, _) = blocking::run(&config(address), &envelope(), &mut || message.take());
+        assert_eq!(reports[0].answered, answered, "{replies:?}: {:?}", reports[0]);
+        server.join().unwrap();
     }
 }
 

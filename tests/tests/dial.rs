@@ -560,7 +560,7 @@ proptest! {
 
     #[test]
     fn whatever_it_is_told_the_dialer_keeps_its_laws(input in prop::collection::vec(any::<u8>(), 0..160)) {
-        tests::fuzz_dial::dial(&input);
+        tests::fuzz::dial(&input);
     }
 
     /// The same, where most of what is told makes sense: addresses come first, and failures are few.
@@ -572,6 +572,6 @@ proptest! {
         let found = [3 + 64, 0, 4 + 64, 1, 5, 0, 5, 1];
         let steps = steps.iter().flat_map(|(what, which)| [*what, *which]);
         let input: Vec<u8> = setting.into_iter().chain(found).chain(steps).collect();
-        tests::fuzz_dial::dial(&input);
+        tests::fuzz::dial(&input);
     }
 }

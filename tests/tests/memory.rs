@@ -8,7 +8,7 @@ use proxy_proto::{Machine, Options, ProxyUrl};
 use smtp_proto::client::{self, Client, Envelope, StartTls};
 use smtp_proto::sasl::{Allowed, Credentials};
 use smtp_proto::server::{self, Server};
-use smtp_proto::{Accepted, Config, Connection, Instant, Route, Security};
+use smtp_proto::{Accepted, Config, Connection, Grouping, Instant, Route, Security};
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -287,6 +287,111 @@ fn an_idle_connection_holds_two_kibibytes_in_all() {
     assert!(used <= 2048, "{used} octets");
 }
 
+/// Lets the client have what came down, and the server what goes up.
+fn turn_client(client: &mut Connection, up: &mut Vec<u8>, down: &mut Vec<u8>) {
+    while client.poll(Instant::EPOCH).unwrap().is_some() {}
+    let wants = client.wants(Instant::EPOCH);
+    up.extend_from_slice(wants.write);
+    let (sent, read) = (wants.write.len(), wants.read.len().min(down.len()));
+    wants.read[..read].copy_from_slice(&down[..read]);
+    down.drain(..read);
+    client.sent(sent);
+    if read > 0 {
+        client.received(read);
+    }
+}
+
+/// The same of the server, which accepts whatever it is asked.
+fn turn_server(server: &mut Accepted, up: &mut Vec<u8>, down: &mut Vec<u8>) {
+    while server.poll(Instant::EPOCH).unwrap().is_some() {
+        if let Some(decision) = server.decision() {
+            decision.accept();
+        }
+    }
+    let wants = server.wants(Instant::EPOCH);
+    down.extend_from_slice(wants.write);
+    let (sent, read) = (wants.write.len(), wants.read.len().min(up.len()));
+    wants.read[..read].copy_from_slice(&up[..read]);
+    up.drain(..read);
+    server.sent(sent);
+    if read > 0 {
+        server.received(read);
+    }
+}
+
+#[test]
+fn a_large_message_over_a_slow_transport_takes_no_more_than_the_buffers() {
+    let pki = tests::tls::Pki::new();
+    let acceptor: Arc<dyn smtp_proto::tls::Acceptor> = Arc::new(pki.server.clone());
+    let message = b"a line of text\r\n".repeat(512 * 1024);
+    // Dots in each block: what is changed goes another way than what is not.
+    let dotted = b"a line of text\r\n.\r\n".repeat(400 * 1024);
+    for (security, grouping, message, takes) in [
+        (Security::None, Grouping::Groups, &message, 40_000),
+        (Security::Implicit, Grouping::Groups, &message, 40_000),
+        (Security::Implicit, Grouping::Groups, &dotted, 40_000),
+        (Security::Implicit, Grouping::Flights, &message, 40_000),
+        (Security::None, Grouping::Groups, &message, 0),
+        (Security::Implicit, Grouping::Groups, &message, 0),
+        (Security::Implicit, Grouping::Groups, &dotted, 0),
+        (Security::Implicit, Grouping::Flights, &message, 0),
+    ] {
+        let config = Config::new("localhost", 25).security(security).grouping(grouping).tls(pki.client.clone());
+        let offer = server::Config::new("localhost").unwrap();
+        let mut server = match security {
+            Security::Implicit => Accepted::implicit(offer, acceptor.clone()).unwrap(),
+            _ => Accepted::new(offer, None).unwrap(),
+        };
+        let mut client = Connection::new(config, Route::direct()).unwrap();
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        // Behind a message that shows what the server bears.
+        for first in [true, false] {
+            client.send(Envelope::new("a@example.org", ["b@example.net"]).unwrap(), Default::default()).unwrap();
+            for _ in 0..30 {
+                match client.body(Instant::EPOCH) {
+                    Some(body) if first => body.end(),
+                    Some(_) => break,
+                    None => {}
+                }
+                turn_client(&mut client, &mut up, &mut down);
+                turn_server(&mut server, &mut up, &mut down);
+            }
+        }
+        let (mut left, mut sent) = (&message[..], 0);
+        let held = most_held(|| {
+            for turn in 0..300 {
+                // Some write twice before they ask what is to be sent.
+                if let Some(mut body) = client.body(Instant::EPOCH) {
+                    body.write(&mut left).unwrap();
+                }
+                if turn % 3 == 0 {
+                    continue;
+                }
+                // It never takes all there is.
+                let written = client.wants(Instant::EPOCH).write;
+                let taken = written.len().min(takes);
+                up.extend_from_slice(&written[..taken]);
+                client.sent(taken);
+                sent += taken;
+                while !up.is_empty() {
+                    turn_server(&mut server, &mut up, &mut down);
+                }
+                turn_server(&mut server, &mut up, &mut down);
+                let read = client.wants(Instant::EPOCH).read;
+                read[..down.len()].copy_from_slice(&down);
+                if !down.is_empty() {
+                    client.received(down.len());
+                    down.clear();
+                }
+                while client.poll(Instant::EPOCH).unwrap().is_some() {}
+            }
+        });
+        let case = format!("{security:?} {grouping:?}, {takes} at a time: {held} octets held, {sent} sent");
+        assert!(left.len() < message.len() - 50_000 && sent >= 100 * takes, "{case}");
+        assert!(held < 1024 * 1024, "{case}");
+    }
+}
+
 /// What an idle session under TLS is said to hold in all.
 const TLS: usize = 16 * 1024;
 
@@ -301,30 +406,8 @@ fn an_idle_connection_with_tls_holds_what_its_documentation_says() {
     let held = Cell::new(0);
     let mut client = counted(&held, || Connection::new(config.clone(), Route::direct()).unwrap());
     for _ in 0..20 {
-        counted(&held, || {
-            while client.poll(Instant::EPOCH).unwrap().is_some() {}
-            let wants = client.wants(Instant::EPOCH);
-            up.extend_from_slice(wants.write);
-            let (sent, read) = (wants.write.len(), wants.read.len().min(down.len()));
-            wants.read[..read].copy_from_slice(&down[..read]);
-            down.drain(..read);
-            client.sent(sent);
-            if read > 0 {
-                client.received(read);
-            }
-        });
-        while server.poll(Instant::EPOCH).unwrap().is_some() {
-            server.decision().expect("a greeting").accept();
-        }
-        let wants = server.wants(Instant::EPOCH);
-        down.extend_from_slice(wants.write);
-        let (sent, read) = (wants.write.len(), wants.read.len().min(up.len()));
-        wants.read[..read].copy_from_slice(&up[..read]);
-        up.drain(..read);
-        server.sent(sent);
-        if read > 0 {
-            server.received(read);
-        }
+        counted(&held, || turn_client(&mut client, &mut up, &mut down));
+        turn_server(&mut server, &mut up, &mut down);
     }
     assert!(client.is_clean() && client.tls().is_some());
     let held = size_of::<Connection>() + usize::try_from(held.get()).unwrap();

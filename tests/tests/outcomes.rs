@@ -515,6 +515,46 @@ fn a_write_that_fails_before_the_dot_was_handed_over_leaves_no_doubt() {
 }
 
 #[test]
+fn what_is_told_as_not_sent_never_leaves_afterwards() {
+    for (grouping, replies) in
+        [(Grouping::OneByOne, &["250 ok\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"][..]), (Grouping::Flights, &[])]
+    {
+        let open = ["220 mx\r\n", "250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n"];
+        let mut scripted = come_to(config(Security::None).limits(limits()).grouping(grouping), &open, b"");
+        scripted.connection.send(envelope(), Default::default()).unwrap();
+        for reply in replies {
+            scripted.speak();
+            scripted.hear(reply.as_bytes()).unwrap();
+        }
+        scripted.speak();
+        scripted.connection.body(scripted.now).expect("it may go").end();
+        // All but the last octet of it.
+        let most = scripted.connection.wants(scripted.now).write.len() - 1;
+        scripted.connection.sent(most);
+        scripted.wait(limits().message.max(limits().block) * 2);
+        scripted.poll().expect_err("the time is up");
+        assert_eq!(scripted.events.last().unwrap(), "sent not sent, not sent");
+        // Whoever writes what is left must not complete what is told as not sent.
+        assert!(scripted.connection.wants(scripted.now).write.is_empty());
+    }
+}
+
+#[test]
+fn a_write_that_fails_is_not_waited_out_for_ever() {
+    let mut scripted = come_to(config(Security::None).limits(limits()), &OPEN, b"");
+    scripted.connection.send(envelope(), Default::default()).unwrap();
+    for reply in ["250 ok\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
+        scripted.speak();
+        scripted.hear(reply.as_bytes()).unwrap();
+    }
+    scripted.connection.body(scripted.now).unwrap().write(&mut &b"half a mess"[..]).unwrap();
+    // What the peer has said may still come, but not for ever.
+    scripted.connection.write_failed();
+    scripted.is_given_up(limits().block, "data block");
+    assert_eq!(scripted.events.last().unwrap(), "sent not sent, not sent");
+}
+
+#[test]
 fn a_message_that_never_began_took_no_flight() {
     let mut scripted = come_to(config(Security::None).limits(limits()), &OPEN, b"");
     scripted.connection.command(Command::noop()).unwrap();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Event, Outcome};
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::{Cause, Config, Grouping, Security, server, tls};
@@ -73,6 +74,109 @@ fn messages_arrive_over_tls_at_every_cut() {
         }
         for other in &seen[1..] {
             assert_eq!(*other, seen[0], "the events depend on the cut");
+        }
+    }
+}
+
+/// What the server must see: each CR, LF and CRLF as CRLF.
+fn canonical(message: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (at, octet) in message.iter().enumerate() {
+        match octet {
+            b'\n' if at > 0 && message[at - 1] == b'\r' => {}
+            b'\r' | b'\n' => lines.extend_from_slice(b"\r\n"),
+            octet => lines.push(*octet),
+        }
+    }
+    lines
+}
+
+/// The lengths of the TLS records among these octets (RFC 8446 section 5.1).
+fn records(mut octets: &[u8]) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    while let [23, 3, 3, high, low, rest @ ..] = octets {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        lengths.push(length);
+        octets = &rest[length..];
+    }
+    assert!(octets.is_empty(), "not a record: {:?}", &octets[..octets.len().min(5)]);
+    lengths
+}
+
+#[test]
+fn data_over_tls_arrives_in_full_records_whatever_has_to_be_changed() {
+    let pki = Pki::new();
+    let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
+    let plain = b"0123456789abcdef0123456789abcdef\r\n".repeat(20_000);
+    let mut rare = plain.clone();
+    for at in [0, 16_383, 16_384, 100_000, 100_001, 300_000, 399_998] {
+        rare[at] = b"\n.\r"[at % 3];
+    }
+    let dotted = [&b"a line of text\r\n".repeat(50)[..], b".and a dot\r\n"].concat().repeat(500);
+    let bare = b"one\ntwo\rthree\r\n.four\n\r\n".repeat(20_000);
+    for (message, odd) in [(plain, false), (rare, true), (dotted, true), (bare, true)] {
+        for piece in [1000, usize::MAX] {
+            let config = client_config(Security::Implicit).tls(pki.client.clone()).grouping(Grouping::Groups);
+            let mut wire = Wire::new(config, server_config(), Some(acceptor.clone()), true, piece);
+            ready(&mut wire);
+            let before = wire.from_client.len();
+            assert!(wire.send(&envelope(), &message).is_accepted());
+            assert!(wire.arrived[0].content == canonical(&message));
+            let records = records(&wire.from_client[before..]);
+            let octets: usize = records.iter().sum();
+            // The commands and the dot, and where something was changed what is left of each turn of 64 KiB.
+            let more = 4 + if odd { octets / (64 * 1024) } else { 0 };
+            assert!(records.len() <= octets / (16 * 1024) + more, "{records:?}");
+        }
+    }
+}
+
+/// Octets of one record at most (RFC 8446 section 5.1).
+const RECORD: usize = 16 * 1024;
+
+/// Every way to cut a message of so many octets in two that may matter: around whole records, and here and there.
+fn cuts(length: usize) -> impl Iterator<Item = usize> {
+    (0..=length).filter(move |cut| {
+        let near = (cut + 4) % RECORD;
+        near < 8 || *cut < 4 || length - cut < 4 || cut % 1009 == 0
+    })
+}
+
+#[test]
+fn what_arrives_over_tls_is_what_was_given_wherever_it_was_cut() {
+    let pki = Pki::new();
+    let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
+    let plain = b"0123456789abcdef0123456789abcdef\r\n".repeat(2200);
+    // A change at each end of a record, one within it, and one in each block.
+    let mut few = plain.clone();
+    for at in [0, RECORD - 1, RECORD, RECORD + 100, 2 * RECORD - 1, 3 * RECORD] {
+        few[at] = b"\n.\r"[at % 3];
+    }
+    let many = b"one\ntwo\rthree\r\n.four\n\r\n..\r\n.\r\n\r\r\n".repeat(1700);
+    for (grouping, endings) in [
+        (Grouping::Groups, LineEndings::Canonical),
+        (Grouping::Flights, LineEndings::Canonical),
+        (Grouping::Flights, LineEndings::Exact),
+    ] {
+        let exact = endings == LineEndings::Exact;
+        let config = client_config(Security::Implicit).tls(pki.client.clone()).grouping(grouping);
+        let offer = server_config().with("BINARYMIME").unwrap();
+        let mut wire = Wire::new(config, offer, Some(acceptor.clone()), true, usize::MAX);
+        ready(&mut wire);
+        for message in [&plain, &few, &many] {
+            let expected = if exact { message.clone() } else { canonical(message) };
+            let mut check = |pieces: &[&[u8]], how: &str, size: usize| {
+                assert!(wire.send_pieces(&envelope(), endings, pieces).is_accepted());
+                assert!(wire.arrived.pop().unwrap().content == expected, "{grouping:?} {endings:?}, {how} {size}");
+                wire.from_client.clear();
+                wire.events.clear();
+            };
+            for cut in cuts(message.len()) {
+                check(&[&message[..cut], &message[cut..]], "cut at", cut);
+            }
+            for size in [1, 2, 3, 7, 255, 256, 257, 4095, 4096, 4097, RECORD - 1, RECORD, RECORD + 1] {
+                check(&message.chunks(size).collect::<Vec<_>>(), "in pieces of", size);
+            }
         }
     }
 }

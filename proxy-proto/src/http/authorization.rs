@@ -75,7 +75,10 @@ impl Authorization {
             Self::Bearer(token) => holds(token.expose()),
             Self::Basic(shown) | Self::Digest(shown) | Self::Challenged(shown) => {
                 let sent = basic(shown);
-                holds(shown.password.expose()) || holds(sent.strip_prefix(b"Basic ").unwrap_or(&sent))
+                let sent = sent.strip_prefix(b"Basic ").unwrap_or(&sent);
+                // The padding is no part of a name, and says nothing.
+                let padding = sent.iter().rev().take_while(|octet| **octet == b'=').count();
+                holds(shown.password.expose()) || holds(&sent[..sent.len() - padding])
             }
         }
     }
@@ -279,11 +282,15 @@ pub(super) fn offers<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<Offer> {
     values.flat_map(challenge::read).collect()
 }
 
-/// The names of the schemes, for people.
-pub(super) fn names(offers: &[Offer]) -> String {
+/// The names of the schemes, for people; not those in which the proxy repeats what it was told in confidence.
+pub(super) fn names(offers: &[Offer], shown: &Authorization) -> String {
+    let algorithm = |offer: &Offer| {
+        offer.parameter("algorithm").map(String::from_utf8_lossy).is_some_and(|name| shown.is_repeated_in(&name))
+    };
+    let presentable = offers.iter().filter(|offer| !shown.is_repeated_in(&offer.scheme) && !algorithm(offer));
     let mut text = String::new();
     // A proxy that offers more is not offering help.
-    for offer in offers.iter().take(8) {
+    for offer in presentable.take(8) {
         if !text.is_empty() {
             text.push_str(", ");
         }
@@ -351,7 +358,7 @@ mod tests {
         assert_eq!(offered(b"Digest realm=x, qop=auth", &any), None, "no nonce");
         assert_eq!(offered(b"Basic realm=x", &Authorization::Digest(aladdin())), None);
         assert_eq!(offered(b"Basic realm=x", &Authorization::None), None);
-        let names = names(&offers(core::iter::once(&all[..])));
+        let names = names(&offers(core::iter::once(&all[..])), &Authorization::None);
         assert_eq!(names, "Basic, Digest, Digest SHA-256");
     }
 

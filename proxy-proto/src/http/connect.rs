@@ -190,7 +190,7 @@ impl Dialogue {
             return Err(if shown {
                 Kind::CredentialsRefused
             } else {
-                Kind::CredentialsRequired { offered: names(offers) }
+                Kind::CredentialsRequired { offered: names(offers, authorization) }
             });
         }
         // Whatever was refused once is not shown again.
@@ -206,7 +206,7 @@ impl Dialogue {
                 Ok(Challenge { answer: Answer::Digest(new), round: old.round + 1 })
             }
             (None, None) if !basic_shown || !offers.iter().any(|offer| offer.scheme.eq_ignore_ascii_case("basic")) => {
-                Err(Kind::NoCommonScheme { offered: names(offers) })
+                Err(Kind::NoCommonScheme { offered: names(offers, authorization) })
             }
             _ => Err(Kind::CredentialsRefused),
         }
@@ -400,6 +400,24 @@ mod tests {
             said(&mut connect);
             let error = heard(&mut connect, &format!("HTTP/1.1 403 {reason}\r\n\r\n")).0.expect_err("a refusal");
             assert_eq!(error.kind(), &Kind::Http { status: 403, reason: String::new() });
+        }
+    }
+
+    #[test]
+    fn a_scheme_that_repeats_the_password_is_not_named() {
+        let credentials = || Credentials::new("Aladdin", "open-sesame");
+        for (line, named) in [
+            ("open-sesame realm=\"x\", NTLM", "NTLM"),
+            ("NTLM, an-open-sesame-and-more", "NTLM"),
+            // What Basic sends of it, which is a token by itself (RFC 7617, section 2).
+            ("QWxhZGRpbjpvcGVuLXNlc2FtZQ==, Negotiate", "Negotiate"),
+            ("Digest realm=\"x\", nonce=\"n\", algorithm=\"open-sesame\"", ""),
+        ] {
+            let mut connect = connect(Authorization::Basic(credentials()));
+            said(&mut connect);
+            let reply = format!("HTTP/1.1 407 x\r\nProxy-Authenticate: {line}\r\n\r\n");
+            let error = heard(&mut connect, &reply).0.expect_err("nothing in common");
+            assert_eq!(error.kind(), &Kind::NoCommonScheme { offered: named.into() }, "{line}");
         }
     }
 

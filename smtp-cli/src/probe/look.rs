@@ -240,7 +240,6 @@ impl Aim {
 
 /// The failure as it is told here, where every guess is made already.
 fn fitted(failure: Failure, error: Option<&smtp_proto::Error>) -> Failure {
-    let certificate = "--ca adds an authority to trust";
     match error.map(|error| &error.cause) {
         Some(Cause::StartTlsUnavailable(None)) => {
             Failure { text: "only clear text: STARTTLS is not offered".into(), ..failure }
@@ -248,7 +247,6 @@ fn fitted(failure: Failure, error: Option<&smtp_proto::Error>) -> Failure {
         Some(Cause::Tls(tls::Error::Certificate(CertificateError::WrongName { .. }))) => {
             Failure { advice: Some("call the host by a name that the certificate is for"), ..failure }
         }
-        Some(Cause::Tls(tls::Error::Certificate(_))) => Failure { advice: Some(certificate), ..failure },
         Some(Cause::Tls(tls::Error::NotTls(_)) | Cause::Malformed(_)) => {
             Failure { kind: Kind::Protocol, advice: Some("is this a port of a mail server?"), ..failure }
         }

@@ -101,9 +101,24 @@ impl Chunks {
         self.put(self.gathered.len(), " LAST", output)
     }
 
+    /// Puts out the command of a full chunk, and gives its octets to `take`; gives its size.
+    pub(crate) fn chunk_with(&mut self, output: &mut Vec<u8>, take: impl FnOnce(&mut Vec<u8>, &[u8])) -> usize {
+        self.put_with(Self::SIZE.min(self.gathered.len()), "", output, take)
+    }
+
     fn put(&mut self, size: usize, last: &str, output: &mut Vec<u8>) -> usize {
+        self.put_with(size, last, output, |output, octets| output.extend_from_slice(octets))
+    }
+
+    fn put_with(
+        &mut self,
+        size: usize,
+        last: &str,
+        output: &mut Vec<u8>,
+        take: impl FnOnce(&mut Vec<u8>, &[u8]),
+    ) -> usize {
         text::put(output, format_args!("BDAT {size}{last}\r\n"));
-        output.extend_from_slice(&self.gathered[..size]);
+        take(output, &self.gathered[..size]);
         self.gathered.drain(..size);
         size
     }

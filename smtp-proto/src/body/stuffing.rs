@@ -31,6 +31,17 @@ enum At {
     Cr,
 }
 
+impl At {
+    /// Behind this octet, where line endings are whole.
+    fn behind(octet: u8) -> Self {
+        match octet {
+            b'\r' => Self::Cr,
+            b'\n' => Self::Head,
+            _ => Self::Middle,
+        }
+    }
+}
+
 /// Encodes a message for DATA: line endings, doubled dots, the closing dot.
 #[derive(Clone, Debug, Default)]
 pub struct DotStuffing {
@@ -60,27 +71,64 @@ impl DotStuffing {
     pub fn write(&mut self, chunk: &[u8], output: &mut Vec<u8>) -> Result<(), Misuse> {
         let (length, at) = (output.len(), self.at);
         output.reserve(chunk.len());
-        for block in chunk.chunks(BLOCK) {
-            if self.write_clean(block, output) {
-                continue;
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            match self.write_block(rest, output) {
+                Ok(written) => rest = &rest[written..],
+                Err(misuse) => {
+                    output.truncate(length);
+                    self.at = at;
+                    return Err(misuse);
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// How many octets at the front of `chunk` go out as they are; they count as written. As many as are looked at together
+    /// and do not are for [`write_block`](Self::write_block).
+    pub(crate) fn pass(&mut self, chunk: &[u8]) -> usize {
+        let mut passed = 0;
+        for block in chunk.chunks(BLOCK) {
+            let Some((first, last)) = block.first().zip(block.last()) else { break };
+            let head = self.at == At::Head && *first == b'.' && !self.dotless;
+            if head || !self.fits(*first) || !is_clean(block) || (!self.dotless && has_dots(block)) {
+                break;
+            }
+            self.at = At::behind(*last);
+            passed += block.len();
+        }
+        passed
+    }
+
+    /// Appends as many octets from the front of `chunk` as are looked at together, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub(crate) fn write_block(&mut self, chunk: &[u8], output: &mut Vec<u8>) -> Result<usize, Misuse> {
+        let block = &chunk[..chunk.len().min(BLOCK)];
+        if !self.write_clean(block, output) {
             if self.endings == LineEndings::Strict {
-                output.truncate(length);
-                self.at = at;
                 return Err(Misuse::BareLineEnding);
             }
             self.write_any(block, output);
         }
-        Ok(())
+        Ok(block.len())
+    }
+
+    /// Does this octet complete the line ending that has begun, where one has?
+    fn fits(&self, first: u8) -> bool {
+        (self.at == At::Cr) == (first == b'\n')
     }
 
     /// Octets without a bare CR or LF, which is most of what is ever sent; `false` where there is one, and nothing was appended.
     fn write_clean(&mut self, block: &[u8], output: &mut Vec<u8>) -> bool {
         let (Some(first), Some(last)) = (block.first(), block.last()) else { return true };
-        let (clean, dots) = if self.dotless { (is_clean(block), false) } else { look(block) };
-        if !clean || (self.at == At::Cr) != (*first == b'\n') {
+        if !self.fits(*first) || !is_clean(block) {
             return false;
         }
+        let dots = !self.dotless && has_dots(block);
         // Most of it may still be copied as a whole.
         if dots && block.len() > SMALL {
             return block.chunks(SMALL).all(|small| self.write_clean(small, output));
@@ -99,11 +147,7 @@ impl DotStuffing {
             }
         }
         output.extend_from_slice(&block[copied..]);
-        self.at = match last {
-            b'\r' => At::Cr,
-            b'\n' => At::Head,
-            _ => At::Middle,
-        };
+        self.at = At::behind(*last);
         true
     }
 
@@ -166,17 +210,15 @@ impl DotStuffing {
 /// branch in it, so that the compiler makes it look at many octets at once.
 fn is_clean(block: &[u8]) -> bool {
     let pairs = block.iter().zip(block.get(1..).unwrap_or_default());
-    pairs.fold(0, |bare, (one, next)| bare | (u8::from(*one == b'\r') ^ u8::from(*next == b'\n'))) == 0
+    !pairs.fold(false, |bare, (one, next)| bare | ((*one == b'\r') != (*next == b'\n')))
 }
 
-/// The same, and whether a dot stands behind a LF.
-fn look(block: &[u8]) -> (bool, bool) {
-    let (mut bare, mut dots) = (0, 0);
-    for (one, next) in block.iter().zip(block.get(1..).unwrap_or_default()) {
-        bare |= u8::from(*one == b'\r') ^ u8::from(*next == b'\n');
-        dots |= u8::from(*one == b'\n') & u8::from(*next == b'.');
-    }
-    (bare == 0, dots != 0)
+/// Whether a dot stands behind a LF. Much of what is large has no dot at all, and memchr looks at the most octets at once.
+fn has_dots(block: &[u8]) -> bool {
+    let Some(dot) = memchr::memchr(b'.', block) else { return false };
+    let block = &block[dot.saturating_sub(1)..];
+    let pairs = block.iter().zip(block.get(1..).unwrap_or_default());
+    pairs.fold(false, |dots, (one, next)| dots | ((*one == b'\n') & (*next == b'.')))
 }
 
 /// Why received content is refused.
@@ -325,6 +367,19 @@ mod tests {
             stuffing.write(chunk, &mut wire)?;
         }
         stuffing.end(&mut wire);
+        // What goes out as it is can be had without being copied.
+        let (mut same, mut stuffing) = (Vec::new(), DotStuffing::new(endings));
+        for chunk in message.chunks(piece.min(message.len().max(1))) {
+            let mut rest = chunk;
+            while !rest.is_empty() {
+                let (as_it_is, behind) = rest.split_at(stuffing.pass(rest));
+                same.extend_from_slice(as_it_is);
+                let written = stuffing.write_block(behind, &mut same)?;
+                rest = &behind[written..];
+            }
+        }
+        stuffing.end(&mut same);
+        assert!(same == wire, "{}", message.escape_ascii());
         Ok(wire)
     }
 

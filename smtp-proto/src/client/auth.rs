@@ -19,7 +19,7 @@ use proxy_proto::{Instant, Secret};
 
 use super::config::Config;
 use crate::AuthenticationError;
-use crate::reply::{Code, Reply};
+use crate::reply::{Code, Reply, blotted};
 use crate::sasl::{self, Channel, Mechanism, MechanismName};
 
 /// Mechanisms tried on one connection at most: all that one kind of credentials can drive, each refused as a mechanism and not
@@ -252,6 +252,16 @@ impl Exchange {
     fn cancel(&mut self, why: AuthenticationError) {
         self.cancelled = Some(why);
         self.say = Say::Cancel;
+    }
+
+    /// Blots these out of what the server said.
+    pub(super) fn redact(&mut self, secrets: &[Secret]) {
+        let Some(detail) = &mut self.detail else { return };
+        for secret in secrets {
+            if let Some(clean) = blotted(detail, secret.expose()) {
+                *detail = clean;
+            }
+        }
     }
 
     /// What was sent and must not be seen, to be blotted out wherever the server echoes it, for as long as the session lasts.

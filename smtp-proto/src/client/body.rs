@@ -1,7 +1,8 @@
 //! The message on its way out: a handle that exists only while octets of it may go.
 //!
-//! The rules of this file: DATA's octets go out as they come; BDAT's are gathered to a chunk first, because its size stands
-//! before it. A handle that was obtained can always be ended, also where the last chunk has to wait.
+//! The rules of this file: DATA's octets go out as they come, and under TLS from where they lie; BDAT's are gathered to a
+//! chunk first, because its size stands before it. A handle that was obtained can always be ended, also where the last chunk
+//! has to wait.
 
 use alloc::vec::Vec;
 
@@ -12,13 +13,16 @@ use super::Client;
 use super::event::TransactionId;
 use super::urls::ContentUrl;
 use crate::Misuse;
+use crate::connection::Seal;
 
 /// The message being sent. Dropping the handle loses nothing: ask for it again.
 pub struct Body<'a> {
     pub(super) client: &'a mut Client,
     pub(super) now: Instant,
     pub(super) output: &'a mut Vec<u8>,
-    /// Octets that `output` may hold before the transport must take some.
+    /// Where whole records may go, behind what `output` holds.
+    pub(super) seal: Option<Seal<'a>>,
+    /// Octets that `output` may hold, those sealed among them, before the transport must take some.
     pub(super) room: usize,
 }
 
@@ -47,15 +51,17 @@ impl Body<'_> {
                 return Err(Misuse::NotOffered { extension: "CHUNKING" });
             }
             if transaction.framing.is_full() {
-                self.client.say_chunk(self.now, false, self.output);
+                self.client.say_chunk(self.now, false, self.output, self.seal.as_mut());
                 continue;
             }
-            let room = self.room.saturating_sub(self.output.len());
+            let sealed = self.seal.as_ref().map_or(0, Seal::sealed);
+            let room = self.room.saturating_sub(sealed + self.output.len());
             if room == 0 {
                 break;
             }
             let piece = chunk.chunk();
-            let written = transaction.framing.write(&piece[..piece.len().min(room)], self.output)?;
+            let piece = &piece[..piece.len().min(room)];
+            let written = transaction.framing.write(piece, self.output, self.seal.as_mut())?;
             transaction.octets += written as u64;
             let on_the_wire = !transaction.framing.is_chunked();
             chunk.advance(written);

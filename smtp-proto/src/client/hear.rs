@@ -20,10 +20,13 @@ use crate::{Misuse, phase};
 impl Client {
     pub(super) fn hear(&mut self, now: Instant, mut reply: Reply) -> Result<Option<Event>, Error> {
         let here = self.phase();
-        if let Some(exchange) = &mut self.exchange {
-            self.secrets.extend(exchange.take_secrets());
-        }
+        self.gather_secrets();
+        // The mechanism must read what was said; nobody else has to.
+        let challenge = (reply.code() == Code::CHALLENGE && self.exchange.is_some()).then(|| reply.clone());
         for secret in self.secrets.iter().chain(&self.tokens) {
+            if challenge.is_some() {
+                reply.redact_encoded(secret.expose());
+            }
             reply.redact(secret.expose());
         }
         self.show(now, here, Line::Server(&reply));
@@ -36,7 +39,7 @@ impl Client {
             Owed::Ehlo => self.hear_ehlo(reply),
             Owed::Helo => self.hear_helo(reply),
             Owed::StartTls => self.hear_starttls(reply),
-            Owed::Auth => self.hear_auth(now, reply),
+            Owed::Auth => self.hear_auth(now, challenge.unwrap_or(reply)),
             Owed::Rset => self.hear_rset(reply),
             Owed::Command(command) => Ok(Some(Event::Replied { command, reply })),
             Owed::XClient(command) => {
@@ -80,6 +83,13 @@ impl Client {
             return if matches!(event, Ok(None)) { Err(error) } else { event };
         }
         event
+    }
+
+    /// What was sent and must not be seen again, from now on.
+    pub(super) fn gather_secrets(&mut self) {
+        if let Some(exchange) = &mut self.exchange {
+            self.secrets.extend(exchange.take_secrets());
+        }
     }
 
     /// A reply that no command asked for: a 421, a refusal of the message that is going out, or a fault.
@@ -242,7 +252,9 @@ impl Client {
         let (Some(exchange), Some(credentials)) = (&mut self.exchange, &self.config.credentials) else {
             return Err(self.fail_with(phase::AUTH, Cause::Unsolicited(reply)));
         };
-        match exchange.receive(now, &reply, &self.config, credentials, &self.channel) {
+        let step = exchange.receive(now, &reply, &self.config, credentials, &self.channel);
+        exchange.redact(&self.secrets);
+        match step {
             Step::Speak => Ok(None),
             Step::Done => {
                 self.authenticated = Some(exchange.mechanism().clone());

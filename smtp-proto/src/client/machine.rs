@@ -35,7 +35,9 @@ impl Machine for Client {
                     self.unasked_since = self.hears_unasked().then(|| self.unasked_since.unwrap_or(now));
                     return Ok(None);
                 }
-                Err(malformed) => {
+                Err(mut malformed) => {
+                    self.gather_secrets();
+                    self.secrets.iter().chain(&self.tokens).for_each(|secret| malformed.redact(secret.expose()));
                     let here = self.phase();
                     self.show(now, here, Line::Note("a malformed reply"));
                     return Err(self.fail_with(here, Cause::Malformed(malformed)));

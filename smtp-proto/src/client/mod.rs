@@ -55,6 +55,7 @@ pub use require::Require;
 pub use transcript::{Line, Transcript};
 pub use urls::ContentUrl;
 
+use crate::connection::Seal;
 use crate::dialogue::{Dialogue, Grouping};
 use crate::error::{Cause, Error};
 use crate::extension::Extensions;
@@ -195,11 +196,22 @@ impl Client {
     /// None goes out while a reply that nothing asked for is coming in: it may refuse the message, and must not be taken for
     /// the answer to a dot said meanwhile.
     pub fn body<'a>(&'a mut self, now: Instant, output: &'a mut Vec<u8>, room: usize) -> Option<Body<'a>> {
+        self.body_to(now, output, None, room)
+    }
+
+    /// The same, where what is whole may go past `output`, behind what that holds.
+    pub(crate) fn body_to<'a>(
+        &'a mut self,
+        now: Instant,
+        output: &'a mut Vec<u8>,
+        seal: Option<Seal<'a>>,
+        room: usize,
+    ) -> Option<Body<'a>> {
         if self.hears_unasked() {
             return None;
         }
         self.sending_body()?;
-        Some(Body { client: self, now, output, room })
+        Some(Body { client: self, now, output, seal, room })
     }
 
     /// `true` when greeted, secured and authenticated as configured.
@@ -290,6 +302,8 @@ impl Client {
         }
         match (self.stage, self.work.get(self.said)) {
             (Stage::Ready, Some(Work::Message(Transaction { next: Next::Body | Next::Last, .. }))) => phase::BLOCK,
+            (Stage::Ready, Some(Work::Message(Transaction { next: Next::Rcpt(_) | Next::Verdict, .. }))) => phase::RCPT,
+            (Stage::Ready, Some(Work::Message(Transaction { next: Next::Data | Next::Go, .. }))) => phase::DATA,
             (Stage::Ready, _) => phase::IDLE,
             (Stage::Begin | Stage::Greeting, _) => phase::GREETING,
             (Stage::Ehlo | Stage::Helo, _) => phase::EHLO,

@@ -20,6 +20,7 @@ use super::framing::Framing;
 use super::transaction::{Next, Transaction};
 use super::transcript::Line;
 use super::{Client, Owed, Stage, Work};
+use crate::connection::Seal;
 use crate::dialogue::Grouping;
 use crate::error::Cause;
 use crate::phase;
@@ -158,14 +159,14 @@ impl Client {
                 return true;
             }
             Next::Body if transaction.framing.is_full() && may_chunk => {
-                self.say_chunk(now, false, output);
+                self.say_chunk(now, false, output, None);
                 return true;
             }
             Next::Last if transaction.last_url.is_some() => return self.say_last_url(now, output),
             Next::Last if may_chunk => {
                 // A message that is played again may be longer than a chunk.
                 let last = !transaction.framing.is_full();
-                self.say_chunk(now, last, output);
+                self.say_chunk(now, last, output, None);
                 return true;
             }
             Next::Verdict | Next::Go | Next::Body | Next::Last => return false,
@@ -195,14 +196,19 @@ impl Client {
         true
     }
 
-    /// The chunk that was gathered, with its command.
-    pub(super) fn say_chunk(&mut self, now: Instant, last: bool, output: &mut Vec<u8>) {
+    /// The chunk that was gathered, with its command; sealed from where it was gathered, if it may be.
+    pub(super) fn say_chunk(&mut self, now: Instant, last: bool, output: &mut Vec<u8>, seal: Option<&mut Seal<'_>>) {
         let limits = self.config.limits;
         let Some(Work::Message(transaction)) = self.work.get_mut(self.said) else { return };
         let Framing::Chunks(chunks) = &mut transaction.framing else { return };
-        let size = if last { chunks.end(output) } else { chunks.chunk(output) };
+        let kept = !self.proven && !transaction.chunks_said;
+        let size = match seal {
+            _ if last => chunks.end(output),
+            Some(seal) if !kept => chunks.chunk_with(output, |said, octets| seal.seal(said, octets)),
+            _ => chunks.chunk(output),
+        };
         transaction.in_doubt = false;
-        if !self.proven && !transaction.chunks_said {
+        if kept {
             transaction.kept = Some(output[output.len() - size..].to_vec());
         }
         let (id, octets) = (transaction.id, transaction.octets);
@@ -284,7 +290,7 @@ impl Client {
         let Framing::Data(stuffing) = &mut transaction.framing else {
             transaction.next = Next::Last;
             if may_chunk && !transaction.framing.is_full() {
-                self.say_chunk(now, true, output);
+                self.say_chunk(now, true, output, None);
             }
             return;
         };

@@ -87,7 +87,7 @@ impl Client {
             return true;
         }
         if may_chunk {
-            self.say_chunk(now, false, output);
+            self.say_chunk(now, false, output, None);
         }
         // A chunk has its limit, and what was gathered may go a little beyond.
         may_chunk && self.say_rest(now, output)

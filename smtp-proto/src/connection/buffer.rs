@@ -1,7 +1,7 @@
 //! The two buffers at the wire: what was received and not read yet, what was written and not sent yet.
 //!
-//! The rules of this file: octets are moved only when room runs out; room grows where a read has filled it; an empty buffer
-//! can be given back, and a session that is idle takes little to be able to hear.
+//! The rules of this file: octets are moved only when room runs out, or when more have left than are to be moved; room grows
+//! where a read has filled it; an empty buffer can be given back, and a session that is idle takes little to be able to hear.
 
 use alloc::vec::Vec;
 
@@ -82,6 +82,11 @@ impl Outgoing {
 
     /// Where to append.
     pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+        // A transport that never takes all of it must not make it grow.
+        if self.sent > self.octets.len() - self.sent {
+            self.octets.drain(..self.sent);
+            self.sent = 0;
+        }
         &mut self.octets
     }
 
@@ -157,6 +162,19 @@ mod tests {
         buffer.consume(FIRST);
         buffer.give_back();
         assert_eq!(buffer.octets.capacity(), 0);
+    }
+
+    #[test]
+    fn what_has_left_takes_no_room_though_the_rest_never_leaves() {
+        let mut buffer = Outgoing::default();
+        buffer.tail().extend_from_slice(&[0; 100]);
+        for turn in 1..1000 {
+            buffer.tail().extend_from_slice(&[turn as u8; 100]);
+            buffer.sent(100);
+            assert_eq!(buffer.unsent(), [turn as u8; 100]);
+        }
+        assert_eq!((buffer.handed_over(), buffer.written()), (99_900, 100_000));
+        assert!(buffer.octets.capacity() <= 1000, "{}", buffer.octets.capacity());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The wire, and the TLS sessions on it: octets go up and down, whatever is spoken at the top.
 //!
 //! The rules of this file: it knows neither SMTP nor proxies; every floor holds one record's worth upwards, and downwards
-//! what was said in one turn. Either side of a session can stand on it.
+//! what was said in one turn, beside octets of a message that are sealed from where they lie. Either side of a session can
+//! stand on it.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -30,6 +31,8 @@ struct Floor {
     /// Said by the floor above, and not sealed.
     said: Vec<u8>,
     heard: bool,
+    /// How it broke while nobody was there to be told.
+    broken: Option<tls::Error>,
 }
 
 impl Floor {
@@ -46,6 +49,46 @@ impl Floor {
     }
 }
 
+/// The way down from the top, for octets that need not be gathered before they are sealed.
+pub(crate) struct Seal<'a> {
+    session: &'a mut dyn tls::Session,
+    broken: &'a mut Option<tls::Error>,
+    output: &'a mut Vec<u8>,
+    sealed: usize,
+}
+
+impl Seal<'_> {
+    /// Octets of one record at most (RFC 8446 section 5.1).
+    pub(crate) const RECORD: usize = 16 * 1024;
+
+    /// Octets that were sealed so far.
+    pub(crate) fn sealed(&self) -> usize {
+        self.sealed
+    }
+
+    /// Seals what was said, and `behind` it what was not gathered.
+    pub(crate) fn seal(&mut self, said: &mut Vec<u8>, behind: &[u8]) {
+        self.put(said, behind);
+        said.clear();
+    }
+
+    /// Seals what was said, as far as it fills records.
+    pub(crate) fn seal_records(&mut self, said: &mut Vec<u8>) {
+        let whole = said.len() - said.len() % Self::RECORD;
+        if whole > 0 {
+            self.put(&said[..whole], &[]);
+            said.drain(..whole);
+        }
+    }
+
+    fn put(&mut self, first: &[u8], second: &[u8]) {
+        self.sealed += first.len() + second.len();
+        if let Err(error) = self.session.seal_two(first, second, self.output) {
+            self.broken.get_or_insert(error);
+        }
+    }
+}
+
 /// A fault of a TLS session, and which one: 0 is nearest to the wire.
 pub(crate) struct Broken {
     pub(crate) floor: usize,
@@ -55,7 +98,7 @@ pub(crate) struct Broken {
 impl Stack {
     /// Puts a session on top of what stands.
     pub(crate) fn push(&mut self, session: Box<dyn tls::Session>) {
-        self.floors.push(Floor { session, plain: Vec::new(), taken: 0, said: Vec::new(), heard: false });
+        self.floors.push(Floor { session, plain: Vec::new(), taken: 0, said: Vec::new(), heard: false, broken: None });
     }
 
     pub(crate) fn session(&mut self) -> Option<&mut dyn tls::Session> {
@@ -108,7 +151,8 @@ impl Stack {
                 Some(lower) => &mut lower.said,
                 None => self.outgoing.tail(),
             };
-            if let Err(error) = floor.session.seal(&floor.said, output) {
+            let sealed = floor.session.seal(&floor.said, output);
+            if let Some(error) = floor.broken.take().or(sealed.err()) {
                 result = result.and(Err(Broken { floor: at, error }));
             }
             floor.said.clear();
@@ -141,6 +185,23 @@ impl Stack {
             Some(floor) => &mut floor.said,
             None => self.outgoing.tail(),
         }
+    }
+
+    /// Where the top speaks, and the way down from there where it speaks to a session.
+    pub(crate) fn said_and_seal(&mut self) -> (&mut Vec<u8>, Option<Seal<'_>>) {
+        let Some((top, below)) = self.floors.split_last_mut() else { return (self.outgoing.tail(), None) };
+        let output = match below.last_mut() {
+            Some(lower) => &mut lower.said,
+            None => self.outgoing.tail(),
+        };
+        let seal = Seal { session: top.session.as_mut(), broken: &mut top.broken, output, sealed: 0 };
+        (&mut top.said, Some(seal))
+    }
+
+    /// Octets on their way down that the transport has not taken, but for those that the top has said just now.
+    pub(crate) fn waiting(&self) -> usize {
+        let below = self.floors.split_last().map_or(&[][..], |(_, below)| below);
+        below.iter().fold(self.outgoing.unsent().len(), |sum, floor| sum + floor.said.len())
     }
 
     /// What is to be sent, and room for what may be received, little where the session is idle; none behind the end of the

@@ -237,6 +237,15 @@ impl Connection {
         }
     }
 
+    /// The session has failed: what would complete a message must not leave any more, since that message is told as not sent.
+    pub(super) fn hold_back(&mut self) {
+        self.note_end();
+        let handed_over = self.stack.outgoing.handed_over();
+        if self.ends.iter().any(|(_, end)| *end > handed_over) {
+            self.stack.set_unwritable();
+        }
+    }
+
     /// What became of a message that was under way when the session failed.
     pub(super) fn abandoned(&mut self) -> Option<Event> {
         let handed_over = self.stack.outgoing.handed_over();

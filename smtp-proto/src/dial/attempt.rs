@@ -69,6 +69,10 @@ impl<E> Attempt<E> {
             Why::Misuse(_) => return 3,
             Why::Session { error, .. } => error,
         };
+        // It was answered on a new connection, and that one has the last word.
+        if matches!(&error.cause, Cause::Tunnel(tunnel) if tunnel.challenge().is_some()) {
+            return 0;
+        }
         if error.hop.is_some() {
             return 4;
         }

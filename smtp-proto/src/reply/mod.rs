@@ -13,6 +13,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 pub use code::Code;
@@ -111,23 +113,44 @@ impl Reply {
 
     /// The same reply with every occurrence of `secret` blotted out: servers echo what they refuse.
     pub(crate) fn redact(&mut self, secret: &[u8]) {
-        // Shorter ones would blot out ordinary words, and are no secret worth the name.
-        if secret.len() < 4 {
-            return;
-        }
-        // In one pass: a server that echoes nothing else must not cost more than its octets.
-        let mut clean = Vec::new();
-        let mut from = 0;
-        for at in memchr::memmem::find_iter(&self.text, secret) {
-            clean.extend_from_slice(&self.text[from..at]);
-            clean.extend_from_slice(b"***");
-            from = at + secret.len();
-        }
-        if from > 0 {
-            clean.extend_from_slice(&self.text[from..]);
+        if let Some(clean) = blotted(&self.text, secret) {
             self.text = clean.into();
         }
     }
+
+    /// The same for a challenge, which hides in base64 what it repeats: nothing of such a line is left.
+    pub(crate) fn redact_encoded(&mut self, secret: &[u8]) {
+        let repeats =
+            |line: &[u8]| STANDARD.decode(line.trim_ascii()).is_ok_and(|said| blotted(&said, secret).is_some());
+        if self.lines().any(repeats) {
+            self.text = Bytes::from_static(BLOT);
+        }
+    }
+}
+
+/// What stands in the place of a secret.
+const BLOT: &[u8] = b"***";
+
+/// Shorter ones would blot out ordinary words, and are no secret worth the name.
+pub(crate) const SECRET: usize = 4;
+
+/// `text` with every occurrence of `secret` blotted out; `None` where there is none.
+pub(crate) fn blotted(text: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
+    if secret.len() < SECRET {
+        return None;
+    }
+    // In one pass: a server that echoes nothing else must not cost more than its octets.
+    let mut clean = Vec::new();
+    let mut from = 0;
+    for at in memchr::memmem::find_iter(text, secret) {
+        clean.extend_from_slice(&text[from..at]);
+        clean.extend_from_slice(BLOT);
+        from = at + secret.len();
+    }
+    (from > 0).then(|| {
+        clean.extend_from_slice(&text[from..]);
+        clean
+    })
 }
 
 /// Control characters can rewrite a terminal; they are shown as what cannot be shown.
@@ -199,5 +222,17 @@ mod tests {
         echo.redact(b"no");
         echo.redact(b"for");
         assert_eq!(echo.text(), "no for you", "so short a secret would blot out ordinary words");
+    }
+
+    #[test]
+    fn a_secret_echoed_in_base64_is_blotted_out_wherever_it_stands() {
+        for said in ["hunter2", "a hunter2", "a  hunter2."] {
+            let mut echo = reply(334, STANDARD.encode(said).as_bytes());
+            echo.redact_encoded(b"hunter2");
+            assert_eq!(echo.text(), "***", "{said}");
+        }
+        let mut other = reply(334, b"VXNlcm5hbWU6");
+        other.redact_encoded(b"hunter2");
+        assert_eq!(other.text(), "VXNlcm5hbWU6");
     }
 }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::blocks::Blocks;
-use super::{Code, Reply};
+use super::{Code, Reply, SECRET, blotted};
 
 /// How much one reply may hold.
 ///
@@ -60,6 +60,21 @@ pub enum MalformedReply {
     },
 }
 
+impl MalformedReply {
+    /// The same with every occurrence of `secret` blotted out: the excerpt may end within one.
+    pub(crate) fn redact(&mut self, secret: &[u8]) {
+        let Self::NotAReply(start) = self else { return };
+        if let Some(clean) = blotted(start, secret) {
+            *start = clean;
+        }
+        let most = start.len().min(secret.len());
+        if let Some(cut) = (SECRET..=most).rev().find(|length| start.ends_with(&secret[..*length])) {
+            start.truncate(start.len() - cut);
+            start.extend_from_slice(b"***");
+        }
+    }
+}
+
 impl fmt::Display for MalformedReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,7 +84,7 @@ impl fmt::Display for MalformedReply {
                     [0x14..=0x17, ..] => f.write_str(" (this looks like TLS: use implicit TLS on this port)"),
                     [b'H', b'T', b'T', b'P', ..] => f.write_str(" (this is an HTTP server)"),
                     [b'S', b'S', b'H', ..] => f.write_str(" (this is an SSH server)"),
-                    [b'*' | b'+', ..] => f.write_str(" (this looks like IMAP or POP3)"),
+                    [b'*', b' ', ..] | [b'+', ..] => f.write_str(" (this looks like IMAP or POP3)"),
                     _ => Ok(()),
                 }
             }

@@ -94,6 +94,27 @@ impl<R, E> Source<R, E> {
         }
     }
 
+    /// [Fetches](Self::fetch) with a `read` that waits, for runtimes where it may: at the head of a message until there is no
+    /// more room, else once. An end that is met on the way leaves in one piece with what stands before it.
+    pub fn fill(&mut self, mut read: impl FnMut(&mut R, &mut [u8]) -> Result<usize, E>) {
+        let head = self.is_at_its_head();
+        let (from, into) = self.fetch();
+        let mut got = 0;
+        let ended = loop {
+            match read(from, into.get_mut(got..).unwrap_or_default()) {
+                Ok(0) => break Ok(true),
+                Ok(n) => got += n,
+                Err(error) => break Err(error),
+            }
+            if !head || got >= into.len() {
+                break Ok(false);
+            }
+        };
+        let met = matches!(ended, Ok(true));
+        self.fetched(ended.map(|_| got));
+        self.ended |= met;
+    }
+
     /// Nothing more is to be read of it.
     pub(super) fn is_over(&self) -> bool {
         self.over

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Event};
 use smtp_proto::{Accepted, Config, Connection, Grouping, Instant, Route, Security, server, tls};
 use tests::tls::Pki;
@@ -86,7 +87,8 @@ impl Pair {
         let security = if pki.is_some() { Security::Implicit } else { Security::None };
         let config = Config::new("localhost", 25).security(security).grouping(grouping);
         let limits = server::Limits { message: 1 << 30, commands: u32::MAX, ..Default::default() };
-        let offer = server::Config::new("localhost").expect("a name").limits(limits);
+        let offer =
+            server::Config::new("localhost").expect("a name").limits(limits).with("BINARYMIME").expect("a keyword");
         let (config, server) = match pki {
             Some(pki) => {
                 let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
@@ -117,34 +119,59 @@ impl Pair {
         self.run(message, |event| matches!(event, Event::Sent(report) if report.is_accepted()), count);
     }
 
-    /// Sends a body of so many equal pieces, and throws away what comes out; the session is of no use afterwards. What the
-    /// client took of the time.
-    pub(crate) fn pour(mut self, piece: &[u8], mut count: usize) -> Duration {
+    /// Sends a body of so many equal pieces; the session is of no use afterwards. What the client took of the time, where DATA
+    /// needs no answer, and what comes out is thrown away. The server answers each chunk of BDAT, in a time that is not counted.
+    pub(crate) fn pour(mut self, piece: &[u8], mut count: usize, endings: LineEndings) -> Duration {
         let envelope = Envelope::new("alice@example.org", ["bob@example.net"]).expect("paths");
-        self.client.send(envelope, Default::default()).expect("a session");
+        self.client.send(envelope, endings).expect("a session");
         while self.client.body(NOW).is_none() {
-            let wants = self.client.wants(NOW);
-            self.up.extend_from_slice(wants.write);
-            let sent = wants.write.len();
-            self.client.sent(sent);
-            self.serve();
-            while self.client.poll(NOW).expect("a session").is_some() {}
+            self.turn();
         }
-        let (before, mut left) = (Clock::now(), piece);
-        while let Some(mut body) = self.client.body(NOW) {
-            body.write(&mut left).expect("lines");
-            if left.is_empty() {
-                count -= 1;
-                left = piece;
+        let (mut spent, mut left) = (Duration::ZERO, piece);
+        let answered = self.client.grouping() == Grouping::Flights;
+        while count > 0 {
+            let mut before = Clock::now();
+            while let Some(mut body) = self.client.body(NOW) {
+                body.write(&mut left).expect("lines");
+                if left.is_empty() {
+                    count -= 1;
+                    left = piece;
+                }
+                if count == 0 {
+                    body.end();
+                }
+                let written = std::hint::black_box(self.client.wants(NOW).write);
+                let sent = written.len();
+                if answered {
+                    spent += before.elapsed();
+                    self.up.extend_from_slice(written);
+                    before = Clock::now();
+                }
+                self.client.sent(sent);
+                if !answered {
+                    assert!(self.client.poll(NOW).expect("a session").is_none());
+                }
+                if count == 0 {
+                    break;
+                }
             }
-            if count == 0 {
-                body.end();
+            spent += before.elapsed();
+            if answered {
+                self.turn();
+                assert!(count == 0 || self.client.body(NOW).is_some(), "nothing moves");
             }
-            let written = std::hint::black_box(self.client.wants(NOW).write).len();
-            self.client.sent(written);
-            assert!(self.client.poll(NOW).expect("a session").is_none());
         }
-        before.elapsed()
+        spent
+    }
+
+    /// Lets each end have what the other said.
+    fn turn(&mut self) {
+        let wants = self.client.wants(NOW);
+        self.up.extend_from_slice(wants.write);
+        let sent = wants.write.len();
+        self.client.sent(sent);
+        self.serve();
+        while self.client.poll(NOW).expect("a session").is_some() {}
     }
 
     fn run(&mut self, message: &[u8], wanted: impl Fn(&Event) -> bool, mut count: usize) {

@@ -1,10 +1,10 @@
 //! Either side of a session: a rustls connection without a stream.
 //!
 //! The rules of this file: the buffers of rustls are drained at every call, so that what is held is bounded by one record;
-//! plaintext is handed over in one piece, because rustls makes one record of each.
+//! plaintext is handed over all at once, because rustls makes one record of each time.
 
 use std::format;
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::string::{String, ToString};
 use std::time::Duration;
@@ -63,6 +63,19 @@ where
     fn fail(&mut self, error: Error) -> Error {
         self.failed.get_or_insert(error).clone()
     }
+
+    /// Hands over both pieces, without a seam between them.
+    fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Error> {
+        let mut writer = self.connection.writer();
+        let both = !first.is_empty() && !second.is_empty();
+        let written = if both { writer.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) } else { Ok(0) };
+        // It takes less than all where its keys have to change.
+        let written = written.and_then(|written| {
+            writer.write_all(first.get(written..).unwrap_or_default())?;
+            writer.write_all(second.get(written.saturating_sub(first.len())..).unwrap_or_default())
+        });
+        written.map_err(|error| self.fail(Error::Failed(error.to_string())))
+    }
 }
 
 impl<C, D> Session for Filter<C>
@@ -94,15 +107,16 @@ where
     }
 
     fn seal(&mut self, plaintext: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
-        let mut sealed = Ok(());
-        if !plaintext.is_empty() {
-            sealed = self.connection.writer().write_all(plaintext);
-        }
+        self.seal_two(plaintext, &[], output)
+    }
+
+    fn seal_two(&mut self, first: &[u8], second: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
+        self.write(first, second)?;
         // Even a broken session has its alert to send.
-        while sealed.is_ok() && self.connection.wants_write() {
-            sealed = self.connection.write_tls(output).map(drop);
+        while self.connection.wants_write() {
+            self.connection.write_tls(output).map_err(|error| self.fail(Error::Failed(error.to_string())))?;
         }
-        sealed.map_err(|error| self.fail(Error::Failed(error.to_string())))
+        Ok(())
     }
 
     fn close(&mut self) {
@@ -172,6 +186,7 @@ fn refused(why: rustls::CertificateError) -> CertificateError {
             CertificateError::NotYetValid { until: after(not_before, time) }
         }
         Why::NotValidForNameContext { expected, presented } => {
+            let presented = presented.iter().map(|name| bare(name).into()).collect();
             CertificateError::WrongName { expected: expected.to_str().into(), presented }
         }
         Why::UnknownIssuer => CertificateError::UnknownAuthority,
@@ -181,6 +196,13 @@ fn refused(why: rustls::CertificateError) -> CertificateError {
         why if is_an_authoritys(&why) => CertificateError::AnAuthoritys,
         why => CertificateError::Other(why.to_string()),
     }
+}
+
+/// The name itself, of what is told as `DnsName("mx.example.org")`.
+fn bare(name: &str) -> &str {
+    let inner =
+        ["DnsName(\"", "UniformResourceIdentifier(\"", "IpAddress("].iter().find_map(|kind| name.strip_prefix(kind));
+    inner.and_then(|inner| inner.strip_suffix("\")").or_else(|| inner.strip_suffix(')'))).unwrap_or(name)
 }
 
 /// Why the peer ends the handshake, by its alert (RFC 8446 section 6.2), and what it means here.

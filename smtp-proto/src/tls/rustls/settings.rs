@@ -10,7 +10,7 @@ use std::vec::Vec;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -123,7 +123,10 @@ impl Settings {
     ///
     /// [`Misuse::Tls`] where the certificate or the key cannot be read.
     pub fn client_certificate(mut self, chain: &[u8], key: &[u8]) -> Result<Self, Misuse> {
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(misuse)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+            pem::Error::NoItemsFound => misuse("there is no private key in the PEM text"),
+            error => misuse(error),
+        })?;
         self.client = Some(Arc::new(ClientIdentity { chain: certificates(chain)?, key }));
         Ok(self)
     }

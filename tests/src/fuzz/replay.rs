@@ -1,4 +1,4 @@
-//! The body of the fuzz target `replay`: any text that is a transcript can be written and read again, and played to a client
+//! The fuzz target `replay`: any text that is a transcript can be written and read again, and played to a client
 //! that wants something: it comes to the same each time, and each message is told of once at most.
 
 use smtp_proto::client::{self, Client, Envelope, Event, Recording, Replayed, StartTls, replay as play};

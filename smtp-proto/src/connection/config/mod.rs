@@ -1,5 +1,7 @@
 //! Whom to connect to, and how: what a caller sets once and may use for many connections.
 
+mod opening;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -10,9 +12,11 @@ use core::time::Duration;
 
 use proxy_proto::Secret;
 
+pub(super) use opening::Opening;
+
 use super::route::Proxy;
 use crate::body::LineEndings;
-use crate::client::{self, Entropy, StartTls, Transcript};
+use crate::client::{self, Entropy, Transcript};
 use crate::dial::{Mode, Verdict};
 use crate::reply::Reply;
 use crate::{Grouping, Limits, Misuse, sasl, tls};
@@ -313,7 +317,8 @@ impl Config {
         self.line_endings
     }
 
-    /// The same, with what the platform gives where nothing was given: its trusted roots, its randomness.
+    /// The same, with what the platform gives where nothing was given: its trusted roots, its randomness. Adapters ask for
+    /// this when they connect. There are no roots for a way without TLS, so security and proxies come first.
     ///
     /// # Panics
     ///
@@ -323,6 +328,8 @@ impl Config {
     pub fn on_platform(self) -> Self {
         let config = match (&self.connector, self.of_platform.get()) {
             (Some(_), _) => self,
+            // Reading the roots takes its time and memory; who speaks no TLS has no use for them.
+            _ if self.security == Security::None && !self.proxies().any(proxy_proto::ProxyUrl::needs_tls) => self,
             (None, Some(kept)) => {
                 let kept = kept.clone();
                 self.tls(kept)
@@ -375,88 +382,6 @@ impl Config {
     fn client_mut(&mut self) -> &mut client::Config {
         Arc::make_mut(&mut self.client)
     }
-
-    pub(super) fn client(&self) -> &Arc<client::Config> {
-        &self.client
-    }
-
-    /// What the client is told about STARTTLS; `Auto` has settled the rest below it.
-    pub(super) fn starttls(&self) -> StartTls {
-        match self.security {
-            Security::StartTls => StartTls::Required,
-            Security::Auto if self.hinted == Some(Mode::StartTls) => StartTls::Required,
-            Security::Auto | Security::StartTlsIfOffered => StartTls::IfOffered,
-            Security::Implicit | Security::None => StartTls::Never,
-        }
-    }
-
-    /// What is dialled, or asked of the last proxy.
-    pub(super) fn destination(&self) -> &str {
-        let host = self.address.as_deref().unwrap_or(self.host());
-        host.trim_start_matches('[').trim_end_matches(']')
-    }
-
-    pub(super) fn opening(&self) -> Opening {
-        match self.security {
-            Security::Implicit => Opening::Tls,
-            Security::Auto if self.hinted == Some(Mode::Implicit) => Opening::Tls,
-            Security::Auto if self.hinted.is_some() => Opening::Clear,
-            Security::Auto if self.port == 465 => Opening::Tls,
-            Security::Auto if self.connector.is_some() => Opening::Listen,
-            _ => Opening::Clear,
-        }
-    }
-
-    /// Does TLS come first because that is the likelier guess, not because it must?
-    pub(crate) fn guesses_tls(&self) -> bool {
-        self.security == Security::Auto && self.opening() == Opening::Tls
-    }
-
-    /// Is TLS the first thing that is said to the server?
-    pub(crate) fn tls_first(&self) -> bool {
-        self.opening() == Opening::Tls
-    }
-
-    /// Is there somebody who begins TLS sessions?
-    pub(crate) fn has_tls(&self) -> bool {
-        self.connector.is_some()
-    }
-
-    /// Whether the server speaks LMTP.
-    pub(crate) fn is_lmtp(&self) -> bool {
-        self.client.lmtp
-    }
-
-    /// What an earlier session has found.
-    pub(crate) fn hinted(&self) -> Option<Mode> {
-        self.hinted.filter(|_| self.security == Security::Auto)
-    }
-
-    /// The same, where it has turned out that the server speaks first, and in clear.
-    pub(crate) fn clear_first(self) -> Self {
-        let required = self.hinted.is_some_and(|mode| mode != Mode::None);
-        self.security(if required { Security::StartTls } else { Security::StartTlsIfOffered })
-    }
-
-    /// The same at a port that was not known.
-    pub(crate) fn at_port(mut self, port: u16) -> Self {
-        self.port = port;
-        self
-    }
-
-    pub(super) fn server_name(&self) -> &str {
-        let host = self.client.host.trim_start_matches('[').trim_end_matches(']');
-        self.tls_name.as_deref().unwrap_or(host)
-    }
-}
-
-/// How the conversation with the server itself begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Opening {
-    Clear,
-    Tls,
-    /// Whoever speaks first decides.
-    Listen,
 }
 
 impl fmt::Debug for Config {
@@ -486,5 +411,13 @@ mod tests {
             Arc::ptr_eq(&first.of_platform, &second.of_platform)
                 && !Arc::ptr_eq(&first.of_platform, &other.of_platform)
         );
+    }
+
+    #[test]
+    fn nobody_reads_the_roots_for_a_way_without_tls() {
+        let clear = Config::new("mx.example.org", 25).security(Security::None);
+        assert!(clear.clone().on_platform().connector.is_none());
+        let through = |url: &str| clear.clone().proxy(url.parse().unwrap()).on_platform().connector.is_some();
+        assert_eq!((through("http://proxy.example"), through("https://proxy.example")), (false, true));
     }
 }

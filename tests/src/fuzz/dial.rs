@@ -1,4 +1,4 @@
-//! The body of the fuzz target for the dialer: whatever it is told, in whatever order, it keeps its laws.
+//! The fuzz target `dial`: whatever it is told, in whatever order, it keeps its laws.
 //!
 //! The rules of this file: the first octets of an input say what is dialled, each pair behind them what happens next.
 //! Numbers that were never given, or are over, are told of as well; nothing may come of that.
