@@ -408,4 +408,26 @@ mod tests {
             assert!(named.iter().all(|one| error.contains(one)), "{error}");
         }
     }
+
+    #[test]
+    fn a_secret_in_an_excerpt_is_blotted_out_also_where_the_excerpt_ends_within_it() {
+        for (shown, left) in [
+            (&b"no hunter2 here"[..], &b"no *** here"[..]),
+            (b"hunter2", b"***"),
+            (b"no hunter", b"no ***"),
+            (b"no hunt", b"no ***"),
+            (b"hunt", b"***"),
+            // So few octets would blot out ordinary words.
+            (b"no hun", b"no hun"),
+            (b"hunter2, hunter", b"***, ***"),
+            (b"unter2", b"unter2"),
+        ] {
+            let mut error = MalformedReply::NotAReply(shown.to_vec());
+            error.redact(b"hunter2");
+            assert_eq!(error, MalformedReply::NotAReply(left.to_vec()), "{}", shown.escape_ascii());
+        }
+        let mut other = MalformedReply::CodeOutOfRange(199);
+        other.redact(b"hunter2");
+        assert_eq!(other, MalformedReply::CodeOutOfRange(199));
+    }
 }
