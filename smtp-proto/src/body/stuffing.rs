@@ -547,4 +547,25 @@ mod tests {
     fn a_refusal_says_what_is_wrong() {
         assert!(alloc::format!("{}", UnstuffingError::BareLineEnding).contains("bare CR or LF"));
     }
+
+    #[test]
+    fn what_needs_no_change_goes_out_as_it_is() {
+        let text = b"a line. Another.\r\n".repeat(BLOCK / 4);
+        for (message, passed, dotless) in [
+            (&text[..], text.len(), text.len()),
+            (b"", 0, 0),
+            (b"x", 1, 1),
+            (b".x", 0, 2),
+            (b"x\r\n.y", 0, 5),
+            (b"x\ny", 0, 0),
+            (b"\nx", 0, 0),
+        ] {
+            assert_eq!(DotStuffing::new(LineEndings::Canonical).pass(message), passed, "{}", message.escape_ascii());
+            assert_eq!(DotStuffing::dotless(LineEndings::Canonical).pass(message), dotless);
+        }
+        // What stands in the second block does not keep the first.
+        let message = [&b"x".repeat(BLOCK)[..], b"\r\n.y"].concat();
+        assert_eq!(DotStuffing::new(LineEndings::Strict).pass(&message), BLOCK);
+        assert_eq!(DotStuffing::dotless(LineEndings::Strict).pass(&message), message.len());
+    }
 }
