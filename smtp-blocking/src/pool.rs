@@ -15,10 +15,13 @@
 //!
 //! The rules of this file: the limit counts open connections, lent or idle. A session is judged before it is lent, without a word
 //! where that is possible ([`Reuse`]). A message that cannot have been delivered because the server had gone meanwhile is sent
-//! once more, over another connection; one that may have been is not.
+//! once more, over another connection; one that may have been is not. A connection that cannot be had is an error at once: r2d2
+//! would open it again and again, behind everybody's back and for ever, and each refusal of a password counts.
 
 use std::fmt;
 use std::io::Read;
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
 
 use r2d2::{ManageConnection, PooledConnection};
 use smtp_proto::client::{Envelope, Report};
@@ -26,6 +29,19 @@ use smtp_proto::session::{Fitness, Reuse, is_lost_in_vain};
 use smtp_proto::{Config, Misuse};
 
 use crate::{Smtp, connect};
+
+/// How long a connection that failed waits for whoever asked for it; who asks later has another one opened.
+const NEWS: Duration = Duration::from_secs(1);
+
+/// What r2d2 keeps: a session, or why there is none, until that was told.
+#[derive(Debug)]
+pub struct Line(Kept);
+
+#[derive(Debug)]
+enum Kept {
+    Open(Box<Smtp>),
+    Failed(Option<crate::Error>, Instant),
+}
 
 /// Opens sessions and judges them.
 #[derive(Debug)]
@@ -35,14 +51,23 @@ pub struct Manager {
 }
 
 impl ManageConnection for Manager {
-    type Connection = Smtp;
+    type Connection = Line;
     type Error = crate::Error;
 
-    fn connect(&self) -> Result<Smtp, crate::Error> {
-        connect(&self.config)
+    /// Says yes, always: what failed is for whoever gets it.
+    fn connect(&self) -> Result<Line, crate::Error> {
+        Ok(Line(match connect(&self.config) {
+            Ok(smtp) => Kept::Open(Box::new(smtp)),
+            Err(error) => Kept::Failed(Some(error), Instant::now()),
+        }))
     }
 
-    fn is_valid(&self, smtp: &mut Smtp) -> Result<(), crate::Error> {
+    fn is_valid(&self, line: &mut Line) -> Result<(), crate::Error> {
+        let smtp = match &mut line.0 {
+            Kept::Open(smtp) => smtp,
+            Kept::Failed(Some(_), since) if since.elapsed() < NEWS => return Ok(()),
+            Kept::Failed(..) => return Err(crate::Error::Unfinished),
+        };
         match smtp.fitness(&self.reuse) {
             Fitness::Fit => Ok(()),
             Fitness::Doubtful => smtp.noop(),
@@ -57,8 +82,32 @@ impl ManageConnection for Manager {
 
     /// Says no, always: a connection that is dropped when it comes back wakes nobody who waits for one, while one that is
     /// dropped when it is lent is replaced at once.
-    fn has_broken(&self, _: &mut Smtp) -> bool {
+    fn has_broken(&self, _: &mut Line) -> bool {
         false
+    }
+}
+
+/// A session that is lent; it goes back when this is dropped.
+#[derive(Debug)]
+pub struct Lent(PooledConnection<Manager>);
+
+impl Deref for Lent {
+    type Target = Smtp;
+
+    fn deref(&self) -> &Smtp {
+        match &self.0.0 {
+            Kept::Open(smtp) => smtp,
+            Kept::Failed(..) => unreachable!("only what is open is lent"),
+        }
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Smtp {
+        match &mut self.0.0 {
+            Kept::Open(smtp) => smtp,
+            Kept::Failed(..) => unreachable!("only what is open is lent"),
+        }
     }
 }
 
@@ -91,9 +140,18 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::Unavailable`] where none was free, or none could be opened, in that time.
-    pub fn get(&self) -> Result<PooledConnection<Manager>, Error> {
-        self.0.get().map_err(Error::Unavailable)
+    /// [`Error::Session`] where a connection is needed and cannot be had; [`Error::Unavailable`] where none was free in that time.
+    pub fn get(&self) -> Result<Lent, Error> {
+        loop {
+            let mut line = self.0.get().map_err(Error::Unavailable)?;
+            let failed = match &mut line.0 {
+                Kept::Open(_) => return Ok(Lent(line)),
+                Kept::Failed(error, _) => error.take(),
+            };
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+        }
     }
 
     /// Sends one message over a session that is free. Where the session broke down before the message could have been
@@ -119,7 +177,7 @@ impl Pool {
     }
 }
 
-/// What a background thread meets shows itself to who asks for a session.
+/// What is not fit any more is no news.
 #[derive(Debug)]
 struct Ignore;
 
@@ -133,7 +191,7 @@ impl r2d2::HandleError<crate::Error> for Ignore {
 pub enum Error {
     /// What [`Smtp`] and [`connect`] say.
     Session(crate::Error),
-    /// No session was free in time, or none could be opened; r2d2 says why.
+    /// No session was free in time; r2d2's word for it.
     Unavailable(r2d2::Error),
 }
 

@@ -210,6 +210,40 @@ fn who_is_connected_hears_421_at_the_end() {
 }
 
 #[test]
+fn a_message_that_goes_on_is_taken_to_its_end_and_one_that_stalls_is_not() {
+    let mut serving = Serving::start(&[]);
+    let (mut slow, mut stalled) = (serving.connect(), serving.connect());
+    for stream in [&mut slow, &mut stalled] {
+        reply(stream);
+        for line in ["EHLO a", "MAIL FROM:<>", "RCPT TO:<a@b.example>"] {
+            assert!(say(stream, line).starts_with("250"));
+        }
+        assert!(say(stream, "DATA").starts_with("354"));
+    }
+    let finish = std::thread::spawn(move || {
+        // Longer than anybody may pause.
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_millis(500));
+            slow.get_mut().write_all(b"x\r\n").unwrap();
+        }
+        slow.get_mut().write_all(b".\r\n").unwrap();
+        let mut heard = String::new();
+        slow.read_to_string(&mut heard).unwrap();
+        heard
+    });
+    assert_eq!(serving.interrupt(), Some(0));
+    let heard = finish.join().unwrap();
+    assert!(heard.starts_with("250") && heard.contains("\n421"), "{heard}");
+}
+
+#[test]
+fn control_characters_in_words_are_refused() {
+    for options in [["--refuse-rcpt", "a@b\r\nc"], ["--without", "DSN\n"]] {
+        assert_eq!(run(&[&["serve", "--listen", "127.0.0.1:0"], &options[..]].concat()).status, 64, "{options:?}");
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_said() {
     let serving = Serving::start(&[]);
     let ran = run(&["serve", "--listen", &serving.address]);

@@ -189,3 +189,30 @@ fn a_blocking_pool_lends_what_is_fit_and_drops_what_is_not() {
     });
     assert!(pool.inner().state().connections <= 2);
 }
+
+#[test]
+fn a_connection_that_cannot_be_had_is_told_at_once_and_not_asked_for_behind_the_callers_back() {
+    use std::io::Write;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let met = Arc::new(AtomicUsize::new(0));
+    let count = met.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.unwrap().write_all(b"554 5.7.1 Go away\r\n");
+        }
+    });
+    let config = Config::new("127.0.0.1", port).security(Security::None);
+    let pool = smtp_blocking::pool::Pool::new(config, 2).unwrap();
+    let envelope = Envelope::new("a@b.example", ["c@d.example"]).unwrap();
+    for asked in 1..=3 {
+        let refused = pool.send(&envelope, &b"x\r\n"[..]).unwrap_err();
+        // The session's own error, where r2d2 has but words; after its time it would be `Unavailable`.
+        let smtp_blocking::pool::Error::Session(error) = refused else { panic!("{refused}") };
+        assert!(error.to_string().contains("554 5.7.1 Go away"), "{error}");
+        // Long enough for r2d2's first tries of its own.
+        std::thread::sleep(Duration::from_millis(700));
+        assert_eq!(met.load(Ordering::SeqCst), asked);
+    }
+}

@@ -16,7 +16,6 @@ pub(crate) use mail::Arrived;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use smtp_tokio::serve::serve;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
@@ -31,9 +30,6 @@ use show::Show;
 
 /// Connections held at once; who comes then waits.
 const MOST: u32 = 4096;
-
-/// How long those who are in the middle of something may go on after the first Ctrl-C.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs the command; returns the exit status.
 pub(crate) fn run(args: &ServeArgs) -> u8 {
@@ -67,7 +63,7 @@ fn go(args: &ServeArgs) -> Result<(), Failure> {
         });
         tokio::select! {
             () = sessions => Ok(()),
-            // Who asks twice does not want to wait for anybody; nor is a peer that stalls waited for.
+            // Who asks twice does not want to wait for anybody.
             () = twice() => Ok(()),
         }
     });
@@ -121,12 +117,15 @@ async fn stopped() {
 
 async fn twice() {
     stopped().await;
-    // Either comes first; both mean that it is time.
-    let _ = tokio::time::timeout(GRACE, stopped()).await;
+    stopped().await;
 }
 
 /// What the options mean together, and the file that holds the throw-away authority, where there is one.
 fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempfile::NamedTempFile>), Failure> {
+    let words = [("--refuse-rcpt", &args.refuse_rcpt), ("--without", &args.without)];
+    if let Some((name, _)) = words.iter().find(|(_, words)| words.iter().any(|word| word.contains(char::is_control))) {
+        return Err(Failure::usage(format_args!("{name} must not contain control characters")));
+    }
     let mut policy = Policy::new(&address.ip().to_string());
     let wanted = args.tls.unwrap_or(if args.cert.is_some() { ServeTls::Starttls } else { ServeTls::None });
     let mut ca = None;

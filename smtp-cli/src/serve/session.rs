@@ -5,19 +5,23 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use smtp_proto::reply::{Code, Reply};
 use smtp_proto::server::{Event, Question};
 use smtp_proto::{sasl, tls};
 use smtp_tokio::serve::{Served, Stopping};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::faulty::Faulty;
 use super::mail::{Arrived, Draft};
 use super::policy::Policy;
 
 type Connection = Served<Faulty<TcpStream>>;
+
+/// How long somebody in the middle of something may pause, once the server is being stopped.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// Holds one conversation; `arrived` is told of each message that was accepted.
 pub(crate) async fn hold(
@@ -30,25 +34,41 @@ pub(crate) async fn hold(
     // The settings were tried before the server began to listen.
     let Ok(accepted) = policy.accept() else { return };
     let stream = Faulty::new(stream, policy.slow, policy.drop_after);
-    let mut served = Served::new(accepted, stream).until(stopping);
+    let mut served = Served::new(accepted, stream).until(stopping.clone());
+    // What is slow on purpose is no pause of the client's.
+    let patience = GRACE + policy.slow.unwrap_or_default();
     let mut draft = None;
     let mut event = match policy.greet_after {
-        None => served.next().await,
-        Some(delay) => match timeout(delay, served.next()).await {
+        None => next(&mut served, &stopping, patience).await,
+        Some(delay) => match timeout(delay, next(&mut served, &stopping, patience)).await {
             Ok(event) => event,
             Err(_) => {
                 if let Some(decision) = served.connection().decision() {
                     decision.accept();
                 }
-                served.next().await
+                next(&mut served, &stopping, patience).await
             }
         },
     };
-    while let Ok(Some(happened)) = event {
+    while let Some(happened) = event {
         if let Some(mail) = answer(policy, &mut served, peer, happened, &mut draft) {
             arrived(mail);
         }
-        event = served.next().await;
+        event = next(&mut served, &stopping, patience).await;
+    }
+}
+
+/// What happens next; `None` at the end. Once the server is being stopped, a message that goes on is taken to its end, however
+/// long it is, and a peer that stalls is not waited for.
+async fn next(served: &mut Connection, stopping: &Stopping, patience: Duration) -> Option<Event> {
+    let mut stopping = stopping.clone();
+    let stalled = async {
+        stopping.wait().await;
+        sleep(patience).await;
+    };
+    tokio::select! {
+        event = served.next() => event.ok().flatten(),
+        () = stalled => None,
     }
 }
 

@@ -5,6 +5,10 @@
 
 use core::time::Duration;
 
+/// How many times the recipients that a transaction has room for may be refused in it before they count as commands. A client
+/// that lists all it has, whatever it hears, would lose its connection with the message to those that were accepted.
+pub(super) const SURPLUS: usize = 10;
+
 /// How much one client may have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -21,7 +25,7 @@ pub struct Limits {
     /// Recipients accepted in one transaction. Default 1000.
     ///
     /// RFC 5321 section 4.5.3.1.8 asks for 100 at least. More are answered with 452, which asks the client to bring them in
-    /// another transaction.
+    /// another transaction; whoever lists ten times as many more can still send to those that were accepted.
     pub recipients: usize,
     /// Octets of one message, dots unstuffed; 0 means no limit, as in SIZE (RFC 1870 section 4). Default 50 MiB.
     ///
@@ -32,7 +36,8 @@ pub struct Limits {
     /// A client that goes on after that many is none, or looks for a hole. The next is answered with 421. What a refused MAIL
     /// or RCPT makes of the rest of its group (RFC 2920) is no error of the client's, and not counted.
     pub errors: u32,
-    /// Commands since the last message or authentication, accepted recipients and accepted chunks not counted. Default 1500.
+    /// Commands since the last message or authentication, accepted recipients, accepted chunks and
+    /// [recipients too many](Self::recipients) not counted. Default 1500.
     ///
     /// Bounds what a client can have done before it has authenticated, and still leaves room for a group of a thousand
     /// recipients behind a MAIL that was refused. One more is answered with 421.

@@ -23,6 +23,8 @@ pub(super) struct Transaction {
     pub(super) received: u64,
     /// The last octet handed out was CR.
     pub(super) after_cr: bool,
+    /// Recipients for whom there was no room.
+    pub(super) surplus: usize,
 }
 
 impl Server {
@@ -55,6 +57,11 @@ impl Server {
             // A full transaction is no error of the client's: it is told to open another.
             Ok(_) if self.session.recipients >= self.config.limits.recipients => {
                 self.say(replies::TOO_MANY_RECIPIENTS);
+                let within = self.config.limits.recipients.saturating_mul(super::limits::SURPLUS);
+                if let Some(transaction) = self.transaction.as_mut().filter(|one| one.surplus < within) {
+                    transaction.surplus += 1;
+                    self.commands = self.commands.saturating_sub(1);
+                }
                 None
             }
             Ok(parameters) => {

@@ -151,6 +151,24 @@ fn caps_are_kept() {
 }
 
 #[test]
+fn recipients_too_many_cost_the_accepted_ones_nothing_and_are_bounded() {
+    // EHLO and MAIL count, twenty of the recipients for whom there is no room do not; DATA is the last that may come.
+    for (surplus, end) in [
+        (22, "354 Send the message, end with CRLF.CRLF\r\n"),
+        (23, "421 4.7.0 Too many commands, closing the connection\r\n"),
+    ] {
+        let mut server = Server::new(limited(|limits| (limits.recipients, limits.commands) = (2, 5)));
+        feed(&mut server, at(0), b"EHLO a\r\nMAIL FROM:<a@b>\r\n");
+        let said = feed(&mut server, at(0), &b"RCPT TO:<a@b>\r\n".repeat(2 + surplus));
+        assert_eq!(said.matches("452").count(), surplus);
+        let (mut data, mut output) = (&b"DATA\r\n"[..], Vec::new());
+        let _ = server.receive(at(0), &mut data);
+        server.transmit(at(0), &mut output);
+        assert_eq!(output, end.as_bytes(), "{surplus}");
+    }
+}
+
+#[test]
 fn a_group_behind_a_refusal_is_no_error() {
     let owner = play_greeted(
         &limited(|limits| (limits.errors, limits.commands) = (0, 8)),
