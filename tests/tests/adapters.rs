@@ -724,7 +724,7 @@ fn a_report_says_what_its_reply_answered() {
                 }
             }
         });
-        let mut message = Some(Box::new(std::io::Cursor::new(b"line\r\n".repeat(20_000))) as Box<dyn Read>);
+        let mut message = Some(Box::new(io::Cursor::new(b"line\r\n".repeat(20_000))) as Box<dyn Read>);
         let (reports, _) = blocking::run(&config(address), &envelope(), &mut || message.take());
         assert_eq!(reports[0].answered, answered, "{replies:?}: {:?}", reports[0]);
         server.join().unwrap();
