@@ -215,13 +215,9 @@ impl Failure {
         } else {
             Self::new(Kind::Refused, refusal(reply), reply)
         };
-        let failure = failure.at(match &one.rcpt {
-            Some(_) if own => phase::RCPT,
-            // Refused before RCPT was answered: that was MAIL. Without an octet of the message, DATA.
-            None => phase::MAIL,
-            Some(_) if report.octets == 0 => phase::DATA,
-            Some(_) => phase::MESSAGE,
-        });
+        // One of its own, or of all, without a word on the whole: that was RCPT.
+        let answered = report.answered.filter(|_| !own).unwrap_or(phase::RCPT);
+        let failure = failure.at(answered);
         if reply.code().is_transient() { failure.advise("try again later") } else { failure }
     }
 }

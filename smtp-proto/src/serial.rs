@@ -95,7 +95,7 @@ impl<'a> Decided<'a> {
 ///
 /// ```json
 /// { "transaction": 1, "from": "alice@example.org", "octets": 1234, "flights": 1, "commands": 3,
-///   "reply": { "code": 250, "enhanced": "2.0.0", "text": "queued" },
+///   "reply": { "code": 250, "enhanced": "2.0.0", "text": "queued" }, "answered": "final dot",
 ///   "recipients": [ { "address": "bob@example.net", "result": "accepted", "code": 250, "enhanced": "2.0.0", "text": "queued" } ],
 ///   "cut_short": null, "misuse": null }
 /// ```
@@ -110,6 +110,7 @@ impl Serialize for Report {
             flights: u64,
             commands: u64,
             reply: Option<&'a Reply>,
+            answered: Option<&'static str>,
             recipients: &'a [Recipient],
             cut_short: Option<&'a Error>,
             misuse: Option<&'a Misuse>,
@@ -121,6 +122,7 @@ impl Serialize for Report {
             flights: self.flights,
             commands: self.commands,
             reply: self.reply.as_ref(),
+            answered: self.answered.map(|phase| phase.name()),
             recipients: &self.recipients,
             cut_short: self.cut_short.as_ref(),
             misuse: self.misuse.as_ref(),

@@ -11,7 +11,7 @@ use smtp_proto::client::{Envelope, Outcome, Report};
 use smtp_proto::command::Command;
 use smtp_proto::dial::{Attempt, Failure, Why};
 use smtp_proto::session;
-use smtp_proto::{Cause, Config, Limits, Misuse, Security};
+use smtp_proto::{Cause, Config, Limits, Misuse, Phase, Security, phase};
 use tests::script::{Peer, serve};
 
 /// What came of an operation, in words that all adapters share.
@@ -695,6 +695,39 @@ fn what_was_not_begun_when_the_session_broke_down_stays_with_the_caller() {
         assert!(told[1..].iter().all(|one| matches!(outcome(one), Outcome::NotSent | Outcome::Unknown)), "{told:?}");
         // Nobody to say goodbye to.
         let _ = server.join();
+    }
+}
+
+#[test]
+fn a_report_says_what_its_reply_answered() {
+    let refusals: [(&[&str], &[&str], Option<Phase>); 6] = [
+        (&[], &["550 no"], Some(phase::MAIL)),
+        (&[], &["250 ok", "550 no"], None),
+        (&[], &["250 ok", "250 ok", "451 no"], Some(phase::DATA)),
+        (&[], &["250 ok", "250 ok", "354 go", "554 no"], Some(phase::MESSAGE)),
+        (&["PIPELINING", "CHUNKING"], &["250 ok", "250 ok", "552 no"], Some(phase::BLOCK)),
+        (&["PIPELINING", "CHUNKING"], &["250 ok", "250 ok", "250 ok", "250 taken"], Some(phase::MESSAGE)),
+    ];
+    for (offer, replies, answered) in refusals {
+        let (address, server) = serve(move |peer| {
+            peer.open(offer);
+            for reply in replies {
+                let command = peer.hear();
+                if let Some(size) = command.strip_prefix("BDAT ") {
+                    peer.swallow(size.trim_end_matches(" LAST").parse().unwrap());
+                }
+                peer.say(&format!("{reply}\r\n"));
+                if reply.starts_with("354") {
+                    while peer.hear() != "." {}
+                    peer.say(&format!("{}\r\n", replies[3]));
+                    break;
+                }
+            }
+        });
+        let mut message = Some(Box::new(io::Cursor::new(b"line\r\n".repeat(20_000))) as Box<dyn Read>);
+        let (reports, _) = blocking::run(&config(address), &envelope(), &mut || message.take());
+        assert_eq!(reports[0].answered, answered, "{replies:?}: {:?}", reports[0]);
+        server.join().unwrap();
     }
 }
 

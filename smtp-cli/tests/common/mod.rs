@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub(crate) const PASSWORD: &str = "open sesame/7+%@!";
 pub(crate) const TOKEN: &str = "ya29.a-token-of-ours";
-pub(crate) const RUNTIMES: [&str; 2] = ["tokio", "blocking"];
+pub(crate) const RUNTIMES: [&str; 3] = ["tokio", "blocking", "async-std"];
 
 /// What a run came to.
 #[derive(Debug)]

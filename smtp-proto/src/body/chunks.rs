@@ -250,4 +250,14 @@ mod tests {
         assert_eq!(chunks.write(&[b'\n'; 65_537]), Ok(65_537));
         assert!(chunks.is_full());
     }
+
+    #[test]
+    fn a_full_chunk_can_be_taken_apart_from_its_command() {
+        let mut chunks = Chunks::new(LineEndings::Exact);
+        chunks.write(&[b'x'; Chunks::SIZE + 1]).unwrap();
+        let (mut wire, mut taken) = (Vec::new(), Vec::new());
+        let size = chunks.chunk_with(&mut wire, |_, octets| taken.extend_from_slice(octets));
+        assert_eq!((size, &wire[..]), (65_536, &b"BDAT 65536\r\n"[..]));
+        assert!(taken == [b'x'; Chunks::SIZE] && chunks.gathered() == b"x");
+    }
 }

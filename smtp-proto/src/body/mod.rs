@@ -21,7 +21,8 @@ pub enum LineEndings {
     /// Each bare CR and each bare LF becomes CRLF.
     #[default]
     Canonical,
-    /// A bare CR or LF is refused as [`Misuse::BareLineEnding`](crate::Misuse::BareLineEnding).
+    /// A bare CR or LF is refused as [`Misuse::BareLineEnding`](crate::Misuse::BareLineEnding). What a message lacks of a CRLF at its
+    /// end, be it the LF alone, is added.
     Strict,
     /// All octets stay as they are, and nothing is added at the end. This takes BDAT and BINARYMIME (RFC 3030 section 3); a
     /// server that does not offer them is a [`Misuse::NotOffered`](crate::Misuse::NotOffered) before MAIL.

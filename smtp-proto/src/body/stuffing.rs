@@ -425,7 +425,7 @@ mod tests {
             (random >> 33) as usize % below
         };
         for oddities in [0, 0, 1, 1, 1, 2, 20] {
-            for size in [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK] {
+            for size in [SMALL - 1, SMALL, SMALL + 1, BLOCK - 1, BLOCK, BLOCK + 1, BLOCK + SMALL, 3 * BLOCK] {
                 let mut message = Vec::new();
                 while message.len() < size {
                     message.extend_from_slice(&b"....a line of text....."[next(4)..][..next(19)]);
@@ -436,7 +436,7 @@ mod tests {
                     message[next(size)] = b"\r\n.x"[next(4)];
                 }
                 let expected = oracle(&message);
-                for piece in [1, 1000, BLOCK, usize::MAX] {
+                for piece in [1, SMALL, 1000, BLOCK, usize::MAX] {
                     let wire = stuff(&message, piece, LineEndings::Canonical).unwrap();
                     assert!(wire == expected, "{oddities} oddities in {size} octets, in {piece}");
                     match stuff(&message, piece, LineEndings::Strict) {
@@ -546,5 +546,26 @@ mod tests {
     #[test]
     fn a_refusal_says_what_is_wrong() {
         assert!(alloc::format!("{}", UnstuffingError::BareLineEnding).contains("bare CR or LF"));
+    }
+
+    #[test]
+    fn what_needs_no_change_goes_out_as_it_is() {
+        let text = b"a line. Another.\r\n".repeat(BLOCK / 4);
+        for (message, passed, dotless) in [
+            (&text[..], text.len(), text.len()),
+            (b"", 0, 0),
+            (b"x", 1, 1),
+            (b".x", 0, 2),
+            (b"x\r\n.y", 0, 5),
+            (b"x\ny", 0, 0),
+            (b"\nx", 0, 0),
+        ] {
+            assert_eq!(DotStuffing::new(LineEndings::Canonical).pass(message), passed, "{}", message.escape_ascii());
+            assert_eq!(DotStuffing::dotless(LineEndings::Canonical).pass(message), dotless);
+        }
+        // What stands in the second block does not keep the first.
+        let message = [&b"x".repeat(BLOCK)[..], b"\r\n.y"].concat();
+        assert_eq!(DotStuffing::new(LineEndings::Strict).pass(&message), BLOCK);
+        assert_eq!(DotStuffing::dotless(LineEndings::Strict).pass(&message), message.len());
     }
 }

@@ -376,6 +376,18 @@ mod tests {
     }
 
     #[test]
+    fn an_octet_more_than_the_line_may_have_is_too_many() {
+        // NUL, "tim", NUL and the password (RFC 4616 section 2), in base64, behind "AUTH PLAIN " and before CRLF.
+        for (octets, length) in [(365, 509), (367, 509), (368, 513), (370, 513)] {
+            let tim = Credentials::password("tim", "x".repeat(octets).as_str());
+            assert_eq!(11 + (5 + octets).div_ceil(3) * 4 + 2, length);
+            let mut line = Vec::new();
+            begin(false, &tim, "PLAIN").ok().unwrap().transmit(NOW, &mut line).unwrap();
+            assert_eq!(line.len(), if length <= 512 { length } else { "AUTH PLAIN\r\n".len() }, "{octets}");
+        }
+    }
+
+    #[test]
     fn what_was_sent_is_handed_out_once_to_be_blotted_out() {
         let mut exchange = begin(false, &Credentials::password("tim", "tanstaaf"), "PLAIN").ok().unwrap();
         let mut line = Vec::new();
@@ -405,6 +417,66 @@ mod tests {
             if goes_on {
                 assert_eq!(exchange.transmit(NOW, &mut vec![]).as_deref(), Some("AUTH LOGIN"));
                 assert!(matches!(receive(&mut exchange), Step::Failed(AuthenticationError::Refused { .. })));
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(all(feature = "cram-md5", feature = "digest-md5", feature = "ntlm", feature = "scram"))]
+    fn each_mechanism_that_is_refused_as_such_is_tried_once_the_strongest_first() {
+        let tim = Credentials::password("tim", "tanstaaf");
+        let names =
+            ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "DIGEST-MD5", "CRAM-MD5", "NTLM", "PLAIN", "LOGIN"];
+        let mut exchange = begin(true, &tim, &names.join(" ")).ok().unwrap();
+        let refusal = Reply::bare(Code::new(504).unwrap());
+        for (at, name) in names.iter().enumerate() {
+            let shown = exchange.transmit(NOW, &mut vec![]).unwrap();
+            assert_eq!(shown.split(' ').nth(1), Some(*name));
+            let step = exchange.receive(NOW, &refusal, &config(true), &tim, &Channel::secured());
+            assert_eq!(matches!(step, Step::Speak), at + 1 < names.len(), "behind {name}");
+        }
+    }
+
+    #[test]
+    fn neither_done_nor_refused_is_no_answer_to_auth() {
+        // RFC 4954 section 6: 235 alone is success, and 334 alone goes on.
+        let tim = Credentials::password("tim", "tanstaaf");
+        for number in [200, 220, 234, 236, 250, 299, 300, 333, 335, 354, 399] {
+            let mut exchange = begin(false, &tim, "PLAIN").ok().unwrap();
+            exchange.transmit(NOW, &mut vec![]);
+            let reply = Reply::bare(Code::new(number).unwrap());
+            let step = exchange.receive(NOW, &reply, &config(false), &tim, &Channel::secured());
+            assert!(matches!(step, Step::Unexpected), "{number}");
+        }
+        let mut exchange = begin(false, &tim, "PLAIN").ok().unwrap();
+        exchange.transmit(NOW, &mut vec![]);
+        let reply = Reply::bare(Code::AUTHENTICATED);
+        assert!(matches!(exchange.receive(NOW, &reply, &config(false), &tim, &Channel::secured()), Step::Done));
+    }
+
+    #[test]
+    fn a_fresh_token_is_asked_for_once_and_a_password_never() {
+        let refusal = Reply::bare(Code::new(535).unwrap());
+        let (token, password) = (Credentials::token("tim", "stale"), Credentials::password("tim", "tanstaaf"));
+        for (credentials, name, may, asks) in [
+            (&token, "OAUTHBEARER", true, true),
+            (&token, "XOAUTH2", true, true),
+            (&token, "OAUTHBEARER", false, false),
+            (&password, "PLAIN", true, false),
+            (&password, "PLAIN", false, false),
+        ] {
+            let config = Config { refresh_token: may, ..config(false) };
+            let mut exchange = begin(false, credentials, name).ok().unwrap();
+            exchange.transmit(NOW, &mut vec![]);
+            let step = exchange.receive(NOW, &refusal, &config, credentials, &Channel::secured());
+            assert_eq!(matches!(step, Step::NeedsToken(None)), asks, "{name}");
+            assert_eq!(matches!(step, Step::Failed(AuthenticationError::Refused { .. })), !asks, "{name}");
+            if asks {
+                let fresh = Credentials::token("tim", "fresh");
+                assert_eq!(exchange.refresh(Some((&fresh, &config, &Channel::secured()))), Ok(()));
+                assert!(exchange.transmit(NOW, &mut vec![]).is_some());
+                let step = exchange.receive(NOW, &refusal, &config, &fresh, &Channel::secured());
+                assert!(matches!(step, Step::Failed(AuthenticationError::Refused { .. })), "{name} once more");
             }
         }
     }

@@ -81,7 +81,9 @@ impl Report {
             }
         }
         self.recipients.sort_by_key(|one| one.place);
-        self.reply = self.reply.take().or(later.reply);
+        if self.reply.is_none() {
+            (self.reply, self.answered) = (later.reply, later.answered);
+        }
         self.cut_short = self.cut_short.take().or(later.cut_short);
         self.misuse = self.misuse.take().or(later.misuse);
         self.octets += later.octets;
@@ -185,6 +187,7 @@ mod tests {
             reverse_path: envelope.reverse_path.clone(),
             recipients,
             reply: None,
+            answered: None,
             cut_short: None,
             misuse: None,
             octets: 10,

@@ -5,6 +5,8 @@
 
 use alloc::vec::Vec;
 
+use proxy_proto::Phase;
+
 use super::envelope::{Declared, Given};
 use super::event::TransactionId;
 use crate::command::{ForwardPath, ReversePath};
@@ -23,6 +25,9 @@ pub struct Report {
     pub recipients: Vec<Recipient>,
     /// The reply that decided about the whole: the one to the message, or the one that refused MAIL or DATA.
     pub reply: Option<Reply>,
+    /// What that reply answered: [MAIL](crate::phase::MAIL), [DATA](crate::phase::DATA), the [block](crate::phase::BLOCK) where it
+    /// came before the message was said as a whole, or the [final dot](crate::phase::MESSAGE), be it BDAT's LAST.
+    pub answered: Option<Phase>,
     /// What cut the transaction short, if anything did. The session is over then, too.
     pub cut_short: Option<Error>,
     /// What the server would have had to offer, where the message was queued before that was known; nothing was said of it.

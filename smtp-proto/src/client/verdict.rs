@@ -3,12 +3,14 @@
 //! The rules of this file: a transaction is settled once; each recipient has an end of its own; a reply that shows that the
 //! server has lost track is no refusal.
 
+use proxy_proto::Phase;
+
 use super::Owed;
 use super::event::Event;
 use super::report::{Outcome, Recipient, Report};
 use super::transaction::{Next, Transaction};
 use crate::reply::{Code, Reply};
-use crate::{Error, Grouping};
+use crate::{Error, Grouping, phase};
 
 /// What a reply did to the transaction.
 pub(super) enum Heard {
@@ -49,7 +51,7 @@ impl Transaction {
             }
             _ if self.is_decided() => Heard::Nothing,
             code if code.is_intermediate() => Heard::Unexpected,
-            _ => self.settle(Some(reply), flights),
+            _ => self.settle(Some((phase::MAIL, reply)), flights),
         }
     }
 
@@ -95,7 +97,7 @@ impl Transaction {
             return Heard::Unexpected;
         }
         self.next = Next::Nothing;
-        self.settle(Some(reply), flights)
+        self.settle(Some((phase::DATA, reply)), flights)
     }
 
     /// A chunk that is not the last. A refused one is the end of the transaction.
@@ -107,7 +109,7 @@ impl Transaction {
                 self.kept = None;
                 Heard::Nothing
             }
-            _ => self.settle(Some(reply), flights),
+            _ => self.settle(Some((phase::BLOCK, reply)), flights),
         }
     }
 
@@ -139,7 +141,7 @@ impl Transaction {
                 self.decide_for_all(Outcome::by(reply.clone()));
             }
         }
-        self.settle(Some(reply), flights)
+        self.settle(Some((phase::MESSAGE, reply)), flights)
     }
 
     /// The last word on a message whose recipients were answered one by one (PRDR): who was accepted has it as his own.
@@ -163,20 +165,20 @@ impl Transaction {
     /// The server refuses the message while it goes out. The dot must never follow.
     pub(super) fn hear_early(&mut self, reply: Reply, flights: u64) -> Event {
         self.next = Next::Nothing;
-        Event::Sent(self.report(Outcome::Refused(reply.clone()), Some(reply), None, flights))
+        Event::Sent(self.report(Outcome::Refused(reply.clone()), Some((phase::BLOCK, reply)), None, flights))
     }
 
-    /// The end is known: `reply` decided about every recipient that was not refused by itself.
-    fn settle(&mut self, reply: Option<Reply>, flights: u64) -> Heard {
-        let delivered = reply.as_ref().is_some_and(|reply| reply.code().is_positive());
+    /// The end is known: the reply, to what it answers, decided about every recipient that was not refused by itself.
+    fn settle(&mut self, reply: Option<(Phase, Reply)>, flights: u64) -> Heard {
+        let delivered = reply.as_ref().is_some_and(|(_, reply)| reply.code().is_positive());
         if (self.shaken || self.in_doubt) && !delivered && self.can_begin_again() {
             self.again = true;
             self.say_no_more();
             return Heard::Nothing;
         }
         let outcome = match &reply {
-            Some(reply) if delivered => Outcome::Accepted(reply.clone()),
-            Some(reply) if !self.is_out_of_step(reply) => Outcome::Refused(reply.clone()),
+            Some((_, reply)) if delivered => Outcome::Accepted(reply.clone()),
+            Some((_, reply)) if !self.is_out_of_step(reply) => Outcome::Refused(reply.clone()),
             _ => Outcome::NotSent,
         };
         Heard::Event(Event::Sent(self.report(outcome, reply, None, flights)))
@@ -200,10 +202,11 @@ impl Transaction {
     pub(super) fn report(
         &mut self,
         outcome: Outcome,
-        reply: Option<Reply>,
+        reply: Option<(Phase, Reply)>,
         cut_short: Option<Error>,
         flights: u64,
     ) -> Report {
+        let (answered, reply) = reply.unzip();
         self.settled = true;
         self.kept = None;
         for one in &mut self.envelope.recipients {
@@ -220,6 +223,7 @@ impl Transaction {
             reverse_path: core::mem::take(&mut self.envelope.reverse_path),
             recipients: core::mem::take(&mut self.envelope.recipients),
             reply,
+            answered,
             cut_short,
             misuse: None,
             octets: self.octets,

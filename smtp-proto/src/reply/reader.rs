@@ -387,12 +387,12 @@ mod tests {
     #[test]
     fn another_protocol_is_named() {
         for (wire, hint) in [
-            (&b"\x15\x03\x01\x00\x02"[..], "TLS"), // an alert record (RFC 8446 section 5.1)
-            (b"\x16\x03\x01\x00\x02", "TLS"),
-            (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
-            (b"SSH-2.0-server\r\n", "SSH"),
-            (b"* OK ready\r\n", "IMAP"),
-            (b"+OK ready\r\n", "POP3"),
+            (&b"\x15\x03\x01\x00\x02"[..], "looks like TLS"), // an alert record (RFC 8446 section 5.1)
+            (b"\x16\x03\x01\x00\x02", "looks like TLS"),
+            (b"HTTP/1.1 400 Bad Request\r\n", "an HTTP server"),
+            (b"SSH-2.0-server\r\n", "an SSH server"),
+            (b"* OK ready\r\n", "IMAP or POP3"),
+            (b"+OK ready\r\n", "IMAP or POP3"),
         ] {
             let error = alloc::format!("{}", read(wire).unwrap_err());
             assert!(error.contains("not an SMTP reply") && error.contains(hint), "{error}");
@@ -407,5 +407,27 @@ mod tests {
             let error = alloc::format!("{}", read(wire).unwrap_err());
             assert!(named.iter().all(|one| error.contains(one)), "{error}");
         }
+    }
+
+    #[test]
+    fn a_secret_in_an_excerpt_is_blotted_out_also_where_the_excerpt_ends_within_it() {
+        for (shown, left) in [
+            (&b"no hunter2 here"[..], &b"no *** here"[..]),
+            (b"hunter2", b"***"),
+            (b"no hunter", b"no ***"),
+            (b"no hunt", b"no ***"),
+            (b"hunt", b"***"),
+            // So few octets would blot out ordinary words.
+            (b"no hun", b"no hun"),
+            (b"hunter2, hunter", b"***, ***"),
+            (b"unter2", b"unter2"),
+        ] {
+            let mut error = MalformedReply::NotAReply(shown.to_vec());
+            error.redact(b"hunter2");
+            assert_eq!(error, MalformedReply::NotAReply(left.to_vec()), "{}", shown.escape_ascii());
+        }
+        let mut other = MalformedReply::CodeOutOfRange(199);
+        other.redact(b"hunter2");
+        assert_eq!(other, MalformedReply::CodeOutOfRange(199));
     }
 }

@@ -130,3 +130,46 @@ impl<S: Steps> Mechanism for Exchange<S> {
         self.steps.name().as_str()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    /// Answers each challenge with this many octets.
+    struct Wordy(usize);
+
+    impl Steps for Wordy {
+        fn name(&self) -> &MechanismName {
+            &MechanismName::Plain
+        }
+
+        fn challenge(&mut self, _: &[u8]) -> Result<Answer, Error> {
+            Ok(Secret::new(vec![b'x'; self.0]).into())
+        }
+
+        fn finish(&self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_message_may_fill_the_limit_and_no_more_in_both_directions_and_an_error_stays() {
+        let fails = Err(Error::TooLong { octets: MAX_MESSAGE + 1 });
+        for (heard, said, comes) in [
+            (MAX_MESSAGE, MAX_MESSAGE, Ok(None)),
+            (MAX_MESSAGE + 1, 0, fails.clone()),
+            (0, MAX_MESSAGE + 1, fails.clone()),
+        ] {
+            let mut exchange = Exchange::server_first(Wordy(said));
+            assert_eq!(exchange.receive(Instant::EPOCH, &mut &vec![b'y'; heard][..]), comes);
+            let mut output = Vec::new();
+            assert_eq!(exchange.transmit(Instant::EPOCH, &mut output), comes.is_ok());
+            assert_eq!(output.len(), if comes.is_ok() { said } else { 0 });
+            // Stickiness, a law of the contract.
+            let stays = comes.map(|_| ());
+            assert_eq!(exchange.expire(Instant::EPOCH), stays);
+            assert_eq!(exchange.finish(), stays);
+        }
+    }
+}
