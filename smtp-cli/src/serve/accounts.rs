@@ -39,6 +39,12 @@ impl Account {
     pub(crate) fn answer(&self, question: &Event) -> Answer {
         let verdict = |holds: bool| if holds { Answer::Accept } else { Answer::Refuse };
         match question {
+            // Nobody acts for anybody else (RFC 4616 section 2).
+            Event::Verify { authzid: Some(other), user, .. } | Event::Lookup { authzid: Some(other), user, .. }
+                if other != user =>
+            {
+                Answer::Refuse
+            }
             Event::Verify { user, password, .. } => verdict(*user == self.user && *password == self.password),
             // The token may say by itself whose it is.
             Event::VerifyToken { user, token } => {
@@ -78,6 +84,11 @@ mod tests {
         assert_eq!(verify("tim", "tanstaaftanstaaf"), Answer::Accept);
         assert_eq!(verify("tim", "x"), Answer::Refuse);
         assert_eq!(verify("tom", "tanstaaftanstaaf"), Answer::Refuse);
+        let acting_as = |other: &str| {
+            let (user, password) = ("tim".into(), "tanstaaftanstaaf".into());
+            account.answer(&Event::Verify { authzid: Some(other.into()), user, password })
+        };
+        assert_eq!((acting_as("tim"), acting_as("tom")), (Answer::Accept, Answer::Refuse));
     }
 
     #[test]

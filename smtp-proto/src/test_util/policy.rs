@@ -187,6 +187,12 @@ impl Policy {
         let password = |user: &str| self.users.iter().find(|(name, _)| name == user).map(|(_, password)| password);
         let verdict = |holds: bool| if holds { Answer::Accept } else { Answer::Refuse };
         match asked {
+            // Nobody acts for anybody else (RFC 4616 section 2).
+            Asked::Verify { authzid: Some(other), user, .. } | Asked::Lookup { authzid: Some(other), user, .. }
+                if other != user =>
+            {
+                Answer::Refuse
+            }
             Asked::Verify { user, password: given, .. } => verdict(password(user) == Some(given)),
             // A token may say by itself whose it is.
             Asked::VerifyToken { user, token } => {
