@@ -8,6 +8,7 @@ pub mod fuzz;
 pub mod laws;
 pub mod many;
 pub mod network;
+pub mod oracle;
 pub mod script;
 pub mod sim;
 pub mod stream;

@@ -16,6 +16,7 @@ use smtp_proto::parameter::{
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::server::{self, Attribute};
 use smtp_proto::{Config, Grouping, Misuse, Security, tls};
+use tests::oracle::canonical;
 use tests::transparent::Transparent;
 use tests::wire::Wire;
 
@@ -129,22 +130,6 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         vec(any::<u8>(), 0..40),
     ];
     vec(part, 0..12).prop_map(|parts| parts.concat())
-}
-
-/// What the default makes of line ends, an octet at a time; a CRLF is added at the end where it is missing.
-fn canonical(message: &[u8]) -> Vec<u8> {
-    let mut canonical = Vec::new();
-    for (at, octet) in message.iter().enumerate() {
-        match octet {
-            b'\n' if at > 0 && message[at - 1] == b'\r' => {}
-            b'\r' | b'\n' => canonical.extend_from_slice(b"\r\n"),
-            octet => canonical.push(*octet),
-        }
-    }
-    if !canonical.is_empty() && !canonical.ends_with(b"\r\n") {
-        canonical.extend_from_slice(b"\r\n");
-    }
-    canonical
 }
 
 fn wire(ways: &Ways) -> Wire {

@@ -6,6 +6,7 @@ use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Event, Outcome};
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::{Cause, Config, Grouping, Security, server, tls};
+use tests::oracle::line_ends;
 use tests::tls::Pki;
 use tests::wire::{Manners, Wire};
 
@@ -78,19 +79,6 @@ fn messages_arrive_over_tls_at_every_cut() {
     }
 }
 
-/// What the server must see: each CR, LF and CRLF as CRLF.
-fn canonical(message: &[u8]) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for (at, octet) in message.iter().enumerate() {
-        match octet {
-            b'\n' if at > 0 && message[at - 1] == b'\r' => {}
-            b'\r' | b'\n' => lines.extend_from_slice(b"\r\n"),
-            octet => lines.push(*octet),
-        }
-    }
-    lines
-}
-
 /// The lengths of the TLS records among these octets (RFC 8446 section 5.1).
 fn records(mut octets: &[u8]) -> Vec<usize> {
     let mut lengths = Vec::new();
@@ -121,7 +109,7 @@ fn data_over_tls_arrives_in_full_records_whatever_has_to_be_changed() {
             ready(&mut wire);
             let before = wire.from_client.len();
             assert!(wire.send(&envelope(), &message).is_accepted());
-            assert!(wire.arrived[0].content == canonical(&message));
+            assert!(wire.arrived[0].content == line_ends(&message));
             let records = records(&wire.from_client[before..]);
             let octets: usize = records.iter().sum();
             // The commands and the dot, and where something was changed what is left of each turn of 64 KiB.
@@ -164,7 +152,7 @@ fn what_arrives_over_tls_is_what_was_given_wherever_it_was_cut() {
         let mut wire = Wire::new(config, offer, Some(acceptor.clone()), true, usize::MAX);
         ready(&mut wire);
         for message in [&plain, &few, &many] {
-            let expected = if exact { message.clone() } else { canonical(message) };
+            let expected = if exact { message.clone() } else { line_ends(message) };
             let mut check = |pieces: &[&[u8]], how: &str, size: usize| {
                 assert!(wire.send_pieces(&envelope(), endings, pieces).is_accepted());
                 assert!(wire.arrived.pop().unwrap().content == expected, "{grouping:?} {endings:?}, {how} {size}");

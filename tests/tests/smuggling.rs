@@ -5,6 +5,7 @@ use proxy_proto::Machine;
 use smtp_proto::body::{Chunks, DotStuffing, LineEndings};
 use smtp_proto::server::{Config, Event, Server};
 use smtp_proto::{Instant, Misuse};
+use tests::oracle::line_ends;
 
 const NOW: Instant = Instant::EPOCH;
 
@@ -107,25 +108,12 @@ fn hear<'a>((content, commands): (bool, bool), pieces: impl IntoIterator<Item = 
 const OPENING: &str = "EHLO c\r\nMAIL FROM:<good@example.org>\r\nRCPT TO:<bob@example.org>\r\n";
 
 fn has_bare(message: &[u8]) -> bool {
-    canonical(message) != message
-}
-
-/// Each bare CR and each bare LF becomes CRLF, octet by octet; nothing is added at the end.
-fn canonical(message: &[u8]) -> Vec<u8> {
-    let mut canonical = Vec::new();
-    for (at, octet) in message.iter().enumerate() {
-        match octet {
-            b'\n' if at > 0 && message[at - 1] == b'\r' => {}
-            b'\r' | b'\n' => canonical.extend_from_slice(b"\r\n"),
-            octet => canonical.push(*octet),
-        }
-    }
-    canonical
+    line_ends(message) != message
 }
 
 /// The same with its last line complete.
 fn complete(message: &[u8]) -> Vec<u8> {
-    let mut canonical = canonical(message);
+    let mut canonical = line_ends(message);
     if !canonical.is_empty() && !canonical.ends_with(b"\r\n") {
         canonical.extend_from_slice(b"\r\n");
     }

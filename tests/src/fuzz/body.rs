@@ -3,23 +3,9 @@
 use smtp_proto::Misuse;
 use smtp_proto::body::{DotStuffing, LineEndings, Unstuffing};
 
-use super::control::Control;
+use crate::oracle::canonical;
 
-/// What the RFC makes of a message's line ends, an octet at a time.
-pub(super) fn canonical(message: &[u8]) -> Vec<u8> {
-    let mut canonical = Vec::new();
-    for (at, octet) in message.iter().enumerate() {
-        match octet {
-            b'\n' if at > 0 && message[at - 1] == b'\r' => {}
-            b'\r' | b'\n' => canonical.extend_from_slice(b"\r\n"),
-            octet => canonical.push(*octet),
-        }
-    }
-    if !canonical.is_empty() && !canonical.ends_with(b"\r\n") {
-        canonical.extend_from_slice(b"\r\n");
-    }
-    canonical
-}
+use super::control::Control;
 
 /// Stuffed at any cut and unstuffed at any other, a message is its canonical form; strict refuses what is not.
 pub fn body(input: &[u8]) {

@@ -9,10 +9,10 @@ use smtp_proto::parameter::{EnvelopeId, OriginalRecipient};
 use smtp_proto::server::Config as Host;
 use smtp_proto::{Config, Grouping, Security};
 
-use super::body::canonical;
 use super::client::envelope;
 use super::control::{Control, turns};
 use super::server::ASKS;
+use crate::oracle::canonical;
 use crate::transparent::Transparent;
 use crate::wire::{Break, Wire};
 

@@ -66,18 +66,7 @@ pub(super) fn arrives(content: &[u8], endings: LineEndings) -> Vec<u8> {
     if endings == LineEndings::Exact {
         return content.to_vec();
     }
-    let mut canonical = Vec::with_capacity(content.len() + 2);
-    for (at, octet) in content.iter().enumerate() {
-        match octet {
-            b'\n' if at > 0 && content[at - 1] == b'\r' => {}
-            b'\r' | b'\n' => canonical.extend_from_slice(b"\r\n"),
-            octet => canonical.push(*octet),
-        }
-    }
-    if !canonical.is_empty() && !canonical.ends_with(b"\r\n") {
-        canonical.extend_from_slice(b"\r\n");
-    }
-    canonical
+    crate::oracle::canonical(content)
 }
 
 /// Holds what one session's client was told against what the server did; what is wrong, if anything.
