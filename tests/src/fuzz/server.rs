@@ -17,6 +17,10 @@ pub(super) const ASKS: [Ask; 5] = [Ask::Data, Ask::Verify, Ask::Expand, Ask::Hel
 const EXTENSIONS: [&str; 7] =
     ["REQUIRETLS", "DELIVERBY 60", "MT-PRIORITY", "FUTURERELEASE 99 2099-01-01T00:00:00Z", "RRVS", "LIMITS", "ETRN"];
 
+fn limits(flags: u8) -> server::Limits {
+    server::Limits { message: if flags & 64 > 0 { 20 } else { 0 }, ..server::Limits::default() }
+}
+
 fn host(flags: u8, more: u8) -> Host {
     let names = ["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2"].map(|name| name.parse().expect("a mechanism"));
     let with = |config: Host, line: &str| config.with(line).expect("an extension");
@@ -29,7 +33,7 @@ fn host(flags: u8, more: u8) -> Host {
         .danger_allow_clear_text_auth(true)
         .bare_line_feeds_in_commands(flags & 16 > 0)
         .bare_line_endings_in_content(flags & 32 > 0)
-        .limits(server::Limits { message: if flags & 64 > 0 { 20 } else { 0 }, ..server::Limits::default() });
+        .limits(limits(flags));
     if flags & 128 > 0 {
         config = with(with(config, "BINARYMIME"), "DSN");
     }
@@ -97,7 +101,7 @@ pub fn server(input: &[u8]) {
             server.secured().expect("it asked for it");
         }
         if let Some(event) = event {
-            check(event, &config, flags & 2 > 0);
+            check(event, &config, flags);
         }
         answer(server, event, answers, more);
     };
@@ -108,7 +112,7 @@ pub fn server(input: &[u8]) {
 }
 
 /// What is handed out is lawful, and means the same when it is written again.
-fn check(event: &server::Event, config: &Host, lmtp: bool) {
+fn check(event: &server::Event, config: &Host, flags: u8) {
     let (raw, line) = match event {
         server::Event::Mail { from, parameters } => (parameters.raw(), format!("MAIL FROM:<{from}>")),
         server::Event::Recipient { to, parameters } => (parameters.raw(), format!("RCPT TO:<{to}>")),
@@ -127,11 +131,11 @@ fn check(event: &server::Event, config: &Host, lmtp: bool) {
         wire.extend(one.value().into_iter().flat_map(|value| ["=", value]));
     }
     wire.push_str("\r\n");
-    let hello = if lmtp { "LHLO c\r\n" } else { "EHLO c\r\n" };
+    let hello = if flags & 2 > 0 { "LHLO c\r\n" } else { "EHLO c\r\n" };
     let opening = if wire.starts_with("RCPT") { "MAIL FROM:<> SMTPUTF8\r\n" } else { "" };
     let wire = [hello, opening, &wire].concat();
     // A server like it, that greets by itself and takes lines of any length.
-    let limits = server::Limits { line: 8192, ..server::Limits::default() };
+    let limits = server::Limits { line: 8192, ..limits(flags) };
     let mut again = Server::new(config.clone().hold_greeting(false).implicit_tls(true).limits(limits));
     let mut rest = wire.as_bytes();
     let mut last = None;
