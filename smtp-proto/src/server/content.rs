@@ -62,7 +62,10 @@ impl Server {
 
     pub(super) fn begin_chunk(&mut self, left: u64, last: bool) {
         let refusal = match &mut self.transaction {
+            _ if self.turned_away => Some(replies::ONLY_QUIT),
             _ if !self.config.offers("CHUNKING", self.session.secured) => Some(replies::NO_CHUNKING),
+            // What is not announced to a client cannot be used by it: behind HELO nothing is (RFC 3030 section 2).
+            _ if !self.session.extended => Some(self.hello_first()),
             None => Some(replies::MAIL_FIRST),
             Some(transaction) if transaction.spoilt => Some(replies::RESET_FIRST),
             Some(_) if self.session.recipients == 0 => Some(self.no_recipients()),
@@ -72,6 +75,11 @@ impl Server {
             }
         };
         self.state = State::Chunk(Chunk { left, last, refusal: refusal.map(|fixed| (fixed, None)) });
+    }
+
+    /// The greeting that extensions need.
+    pub(super) fn hello_first(&self) -> Fixed {
+        if self.config.lmtp { replies::HELLO_FIRST } else { replies::EXTENDED_HELLO_FIRST }
     }
 
     /// RFC 2033 section 4.2 asks for 503, where RFC 5321 section 3.3 leaves the choice.

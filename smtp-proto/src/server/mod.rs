@@ -10,6 +10,22 @@
 //! - Held memory: one line, the replies that wait, the envelope's facts. Recipients are counted, not kept; content is handed
 //!   out as it comes.
 //!
+//! # What may be said when
+//!
+//! | command | before EHLO | behind HELO | behind EHLO or LHLO |
+//! |---|---|---|---|
+//! | NOOP, RSET, HELP, VRFY, EXPN, QUIT | taken (RFC 5321 section 4.1.4) | taken | taken |
+//! | MAIL | 503 | taken | taken, 503 within a transaction |
+//! | a parameter of MAIL or RCPT | 503 | 555: nothing was offered (section 4.1.1.11) | 555 where not offered |
+//! | an address that needs SMTPUTF8 | 503 | 553 | 553 where MAIL did not say SMTPUTF8 |
+//! | BDAT | 503, octets passed over | 503, octets passed over (RFC 3030 section 2) | taken, 502 where not offered |
+//! | AUTH | 503 | 503 (RFC 4954 section 4 announces it by EHLO) | taken, 503 within a transaction or once it has succeeded |
+//! | STARTTLS | taken, 502 where not offered | taken | taken, 503 under TLS |
+//! | ETRN, XCLIENT | 503 | 503 | taken, 503 within a transaction |
+//!
+//! STARTTLS is taken early because there are clients that ask blindly, and because refusing it would only keep them in clear.
+//! After a greeting that was refused, QUIT is taken and nothing else (section 3.1).
+//!
 //! # The owner's loop
 //!
 //! Receive until nothing happens, transmit, write; again while that leaves input and something was said; then wait for the

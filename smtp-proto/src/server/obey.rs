@@ -49,16 +49,17 @@ impl Server {
                 self.close();
                 return Some(Event::Quit);
             }
-            _ if self.turned_away => return self.fault(replies::ONLY_QUIT),
             Ok(Said::Bdat { size: None, .. }) => {
                 self.fail(Some(replies::CHUNK_SIZE), Error::ChunkSize);
                 return None;
             }
-            // It is counted at its end, where it was refused; octets of a message have a limit of their own.
+            // It is counted at its end, where it was refused; octets of a message have a limit of their own. Whatever the state is:
+            // its octets are passed over, and are never commands.
             Ok(Said::Bdat { size: Some(size), last }) if size > 0 => {
                 self.begin_chunk(size, last);
                 return None;
             }
+            _ if self.turned_away => return self.fault(replies::ONLY_QUIT),
             Ok(said) => said,
             Err(fixed) => return self.fault(fixed),
         };
@@ -125,7 +126,7 @@ impl Server {
     fn etrn(&mut self, node: &str) -> Option<Event> {
         let fixed = match () {
             () if !self.config.offers("ETRN", self.session.secured) => replies::NO_ETRN,
-            () if !self.session.extended => replies::EXTENDED_HELLO_FIRST,
+            () if !self.session.extended => self.hello_first(),
             // RFC 1985 section 5: illegal between MAIL and the end of the message.
             () if self.transaction.is_some() => replies::IN_TRANSACTION,
             () if node.contains([' ', '\t']) => replies::ARGUMENT_SYNTAX,
@@ -137,7 +138,7 @@ impl Server {
     fn xclient(&mut self, words: &str) -> Option<Event> {
         let fixed = match xclient::read(words, self.session.xclient.clone().unwrap_or_default()) {
             _ if !self.config.offers("XCLIENT", self.session.secured) => replies::NOT_PERMITTED,
-            _ if !self.session.extended => replies::EXTENDED_HELLO_FIRST,
+            _ if !self.session.extended => self.hello_first(),
             _ if self.transaction.is_some() => replies::IN_TRANSACTION,
             Err(fixed) => fixed,
             Ok(said) => {

@@ -139,6 +139,38 @@ fn octets_of_a_refused_chunk_are_never_commands() {
 }
 
 #[test]
+fn a_chunk_before_ehlo_or_behind_helo_is_passed_over() {
+    // RFC 3030 section 2: BDAT is for a session that EHLO has announced CHUNKING in. What it counts is never a command.
+    let chunk = "C: BDAT 21 LAST\nC: QUIT\\r\\nMAIL FROM:<a@b>\\c\nC: BDAT 0 LAST\nC: BDAT 6\nC: QUIT\\r\\n\\c\n";
+    let refused = "S: 503 EHLO first\nS: 503 EHLO first\nS: 503 EHLO first\n";
+    let opened = "C: HELO c.example\nC: MAIL FROM:<a@b>\nC: RCPT TO:<c@d>\nS: 250 mx.example\nS: 250 Sender OK\nS: 250 Recipient OK\n";
+    for opening in ["", opened] {
+        let transcript = ["S: 220 mx.example ESMTP\n", opening, chunk, refused].concat();
+        let owner = play(&config(), &[&transcript, "C: NOOP\nS: 250 OK"].concat());
+        assert!(!owner.server.is_closed() && owner.events.iter().all(|event| !event.starts_with("message")));
+    }
+    // The transaction is as it was: DATA brings the message.
+    let message = "C: DATA\nS: 354 Send the message, end with CRLF.CRLF\nC: a\nC: .\nS: 250 Message accepted";
+    let owner = play(&config(), &["S: 220 mx.example ESMTP\n", opened, chunk, refused, message].concat());
+    assert_eq!(owner.events[2], "message a\\r\\n");
+    play(&config().lmtp(true), "S: 220 mx.example LMTP\nC: BDAT 4 LAST\nC: QUIT\\c\nS: 503 Introduce yourself first");
+    play(
+        &config().without("CHUNKING"),
+        "S: 220 mx.example ESMTP\nC: BDAT 6 LAST\nC: QUIT\\r\\n\\c\nS: 502 BDAT is not available",
+    );
+}
+
+#[test]
+fn a_chunk_behind_a_refused_greeting_is_passed_over() {
+    let mut owner = Owner::new(config().hold_greeting(true));
+    owner.server.decision().unwrap().reject();
+    owner.give(&mut &b"BDAT 6\r\nQUIT\r\nBDAT 0 LAST\r\nNOOP\r\n"[..]);
+    let said = String::from_utf8(core::mem::take(&mut owner.output)).unwrap();
+    assert_eq!(said, ["554 No SMTP service here\r\n", &"503 Only QUIT is taken here\r\n".repeat(3)].concat());
+    assert!(!owner.server.is_closed());
+}
+
+#[test]
 fn bare_endings_in_chunks_are_refused_whatever_the_cut() {
     for (chunks, half) in [
         ("C: BDAT 3\nC: a\\nb\\c\n", "half a"),
