@@ -153,6 +153,11 @@ impl Config {
 
     /// The mechanisms that AUTH offers, in this order (RFC 4954); none by default, and AUTH is not offered then.
     ///
+    /// `-PLUS` mechanisms are offered under TLS only, and only where there is a name to bind to
+    /// ([`Server::without_channel_binding`](super::Server::without_channel_binding)): with rustls that is `tls-exporter` under TLS
+    /// 1.3, and `tls-server-end-point` where the server's certificate has one, which is all there is under TLS 1.2. A client that
+    /// binds to `tls-unique` (RFC 5929 section 3), as RFC 5802 has it by default there, is answered with 535.
+    ///
     /// One that this build does not have can be brought by [`Authentication::begin_with`](super::Authentication::begin_with).
     #[must_use]
     pub fn mechanisms(mut self, mechanisms: impl IntoIterator<Item = MechanismName>) -> Self {

@@ -235,6 +235,15 @@ impl Server {
         Ok(())
     }
 
+    /// The TLS that is up, or is about to be [told of](Self::secured), has no name that a mechanism could bind to: `-PLUS`
+    /// mechanisms are not offered and not taken in this session.
+    ///
+    /// [`Accepted`](crate::Accepted) calls it where [`Facts::bindings`](crate::tls::Facts::bindings) are empty, which under TLS
+    /// 1.2 is every server whose certificate has no `tls-server-end-point` (RFC 5929 section 4), one signed with Ed25519 say.
+    pub fn without_channel_binding(&mut self) {
+        self.config.mechanisms.retain(|one| !one.binds_channel());
+    }
+
     /// Closes the session at the next reply boundary: what is under way is answered, then 421 is said (RFC 5321 section 3.8).
     ///
     /// A message whose content has begun is finished first, a question that is open is waited for, and so is TLS.
