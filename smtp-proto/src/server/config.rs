@@ -64,7 +64,7 @@ pub enum Ask {
 }
 
 /// What can be offered beyond the default.
-const OPTIONAL: [&str; 13] = [
+const OPTIONAL: [&str; 14] = [
     "BINARYMIME",
     "DSN",
     "PIPECONNECT",
@@ -73,6 +73,7 @@ const OPTIONAL: [&str; 13] = [
     "MT-PRIORITY",
     "FUTURERELEASE",
     "RRVS",
+    "PRDR",
     "LIMITS",
     "ETRN",
     "VRFY",
@@ -225,6 +226,7 @@ impl Config {
     /// | `MT-PRIORITY`, `MT-PRIORITY MIXER` | RFC 6710: the profile of priorities |
     /// | `FUTURERELEASE 86400 2030-01-01T00:00:00Z` | RFC 4865: for how long at most, and until when |
     /// | `RRVS` | RFC 7293 |
+    /// | `PRDR` | draft-hall-prdr-00, Exim: each recipient's word on the message; not in LMTP, which has it anyway |
     /// | `LIMITS` | RFC 9422: [`Limits::recipients`] as RCPTMAX |
     /// | `ETRN` | RFC 1985; each ETRN is a question |
     /// | `VRFY`, `EXPN`, `HELP` | RFC 5321: that they do something, see [`Self::ask`] |
@@ -313,6 +315,7 @@ impl Config {
             "AUTH" => self.mechanisms.iter().any(|one| self.permits(one, secured)),
             "XCLIENT" => self.xclient,
             "REQUIRETLS" => secured && with(keyword),
+            "PRDR" => with(keyword) && !self.lmtp,
             // It can be sent by BDAT only (RFC 3030 section 3).
             "BINARYMIME" => with(keyword) && self.offers("CHUNKING", secured),
             _ => with(keyword),

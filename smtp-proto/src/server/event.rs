@@ -52,7 +52,8 @@ pub enum Event {
         octets: Vec<u8>,
         /// *Question* if `true`: the message is complete; is it accepted? Answer through
         /// [`Server::decision`](super::Server::decision), once; in LMTP once for each accepted recipient, in their order
-        /// (RFC 2033 section 4.2).
+        /// (RFC 2033 section 4.2). Where the client asked for PRDR and has several recipients, once for each and then, if any was
+        /// accepted, once for the message: answer until there is no decision left.
         last: bool,
     },
     /// *Question*: VRFY (RFC 5321 section 3.5), where [`Ask::Verify`](super::Ask::Verify) is set. Answer through

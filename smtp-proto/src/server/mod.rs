@@ -150,16 +150,25 @@ enum Open {
     /// One that only a reply hangs on.
     Reply(Question),
     Xclient(Xclient),
-    /// The end of a message: which of how many replies is due.
-    Message {
-        next: usize,
-        of: usize,
-    },
+    Message(Verdict),
     Authenticate {
         name: MechanismName,
         initial: Option<Initial>,
     },
     Credentials(Exchange),
+}
+
+/// The end of a message: what was answered, and what is due.
+#[derive(Clone, Copy, Default)]
+struct Verdict {
+    /// Recipients that are answered for, and how many were.
+    of: usize,
+    next: usize,
+    /// The message is answered for, too, behind them.
+    whole: bool,
+    /// Somebody was accepted; somebody may try again.
+    accepted: bool,
+    deferred: bool,
 }
 
 impl Server {

@@ -8,6 +8,7 @@ mod dialogues;
 mod laws;
 mod messages;
 mod pair;
+mod prdr;
 mod questions;
 
 use alloc::format;
