@@ -47,6 +47,10 @@ pub enum Event {
     /// for BDAT, whose octets follow it unasked. Answer through [`Server::decision`](super::Server::decision).
     Data,
     /// The next octets of the message, at most 16 KiB, without the doubled dots of DATA or the framing of BDAT.
+    ///
+    /// Bare CR and LF apart, they are as they came: octets beyond ASCII where 8BITMIME was not declared, lines of any length, and NUL,
+    /// by DATA as by BDAT, although it is lawful in BINARYMIME alone (RFC 6152 section 3, RFC 3030 section 3). Who cannot store a
+    /// NUL refuses the message.
     Content {
         /// The octets; may be empty where `last` is `true`.
         octets: Vec<u8>,

@@ -27,7 +27,9 @@ fn dots_come_off_and_nothing_else() {
         ("C: ..\nC: .", ".\\r\\n"),
         ("C: ...\nC: .x\nC: .", "..\\r\\nx\\r\\n"),
         ("C:\nC: a \nC: .", "\\r\\na \\r\\n"),
+        // NUL is handed out as any octet: whether it can be stored is the owner's to say.
         ("C: \\x00\\xff\nC: .", "\\x00\\xff\\r\\n"),
+        ("C: a\\0\nC: .\\0\nC: .", "a\\x00\\r\\n\\x00\\r\\n"),
     ] {
         let owner = transaction(&config(), &[DATA, wire, "\nS: 250 2.0.0 Message accepted"].concat());
         assert_eq!(owner.events[2], ["message ", content].concat());
@@ -184,6 +186,8 @@ fn bare_endings_in_chunks_are_refused_whatever_the_cut() {
         assert_eq!(owner.events[2..4], [half, "Abandoned(BareLineEnding)"]);
         assert_eq!(owner.events.len(), 5);
     }
+    let owner = transaction(&config(), "C: BDAT 4 LAST\nC: \\0a\\r\\n\\c\nS: 250 2.0.0 Message accepted");
+    assert_eq!(owner.events[2], "message \\x00a\\r\\n");
     // The two halves of CRLF in two chunks; a CR that nothing follows.
     let owner = transaction(
         &config(),
