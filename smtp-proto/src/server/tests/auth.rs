@@ -162,7 +162,7 @@ fn every_mechanism_meets_its_other_side() {
         }
         for (password, code) in [("secret", "235"), ("wrong", "535")] {
             let known = match name {
-                MechanismName::OAuthBearer | MechanismName::XOAuth2 => continue,
+                name if !Known::password("tim", password).drives(name) => continue,
                 _ => Known::password("tim", password),
             };
             let mut client = sasl::start(name, &known, &Channel::clear(), "mx.example", [3; 24]).unwrap();
