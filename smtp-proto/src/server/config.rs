@@ -310,7 +310,9 @@ impl Config {
         }
         let with = |keyword: &str| self.with.iter().any(|one| one.keyword == keyword);
         match keyword {
-            "PIPELINING" | "8BITMIME" | "SMTPUTF8" | "SIZE" | "ENHANCEDSTATUSCODES" | "CHUNKING" => true,
+            "PIPELINING" | "8BITMIME" | "SIZE" | "ENHANCEDSTATUSCODES" | "CHUNKING" => true,
+            // Who offers it must offer 8BITMIME, too (RFC 6531 section 3.1).
+            "SMTPUTF8" => self.offers("8BITMIME", secured),
             "STARTTLS" => self.starttls && !secured,
             "AUTH" => self.mechanisms.iter().any(|one| self.permits(one, secured)),
             "XCLIENT" => self.xclient,

@@ -4,6 +4,7 @@
 //! bringing anything; a command with rules of its own is done in the file of that name.
 
 use alloc::string::{String, ToString};
+use core::cell::Cell;
 
 use super::line::LineFault;
 use super::parse::{Said, parse};
@@ -19,9 +20,14 @@ impl Server {
         let in_auth = matches!(self.state, State::Auth(_));
         let auth = in_auth || !self.config.mechanisms.is_empty();
         let longest = if auth { limits.line.max(limits.auth_line) } else { limits.line };
+        // A response is one wherever it stands, behind AUTH too (RFC 4954 section 6, 5.5.6).
+        let response = Cell::new(in_auth);
         let limit = |head: &[u8]| match head.get(..5) {
             _ if in_auth => limits.auth_line,
-            Some(verb) if auth && verb.eq_ignore_ascii_case(b"AUTH ") => longest,
+            Some(verb) if auth && verb.eq_ignore_ascii_case(b"AUTH ") => {
+                response.set(true);
+                longest
+            }
             _ => limits.line,
         };
         let line = self.lines.receive(input, longest, limit)?;
@@ -33,7 +39,7 @@ impl Server {
                 // A response that cannot be read ends the exchange.
                 self.state = State::Command;
                 self.fault(match fault {
-                    LineFault::TooLong if in_auth => replies::AUTH_LINE_TOO_LONG,
+                    LineFault::TooLong if response.get() => replies::AUTH_LINE_TOO_LONG,
                     LineFault::TooLong => replies::LINE_TOO_LONG,
                     LineFault::BareLineFeed => replies::BARE_LINE_FEED,
                 })

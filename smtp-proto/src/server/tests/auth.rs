@@ -148,7 +148,7 @@ fn long_lines_are_for_auth_only() {
     play_greeted(&config, &answered("C: AUTH PLAIN\nS: 334 |\nC: ", 12_288, taken));
     play_greeted(&config, &answered("C: AUTH PLAIN\nS: 334 |\nC: ", 12_336 - 1, long));
     play_greeted(&config, &answered("C: AUTH PLAIN ", 12_288, taken));
-    play_greeted(&config, &answered("C: AUTH PLAIN ", 12_336 - 12, "500 5.5.2 Line too long"));
+    play_greeted(&config, &answered("C: AUTH PLAIN ", 12_336 - 12, long));
     play_greeted(&config, &answered("C: NOOP ", 2041, "250 2.0.0 OK"));
     play_greeted(&config, &answered("C: NOOP ", 2042, "500 5.5.2 Line too long"));
 }

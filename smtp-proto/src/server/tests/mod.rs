@@ -7,6 +7,7 @@ mod auth;
 mod dialogues;
 mod laws;
 mod messages;
+mod odd;
 mod pair;
 mod prdr;
 mod questions;
