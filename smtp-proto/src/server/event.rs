@@ -126,7 +126,8 @@ pub enum Error {
     TooManyCommands,
     /// [`Limits::authentications`](super::Limits::authentications) exchanges failed; 421 is said.
     TooManyAuthentications,
-    /// BDAT without a size that can be read: where the next command begins cannot be known. 421 is said.
+    /// BDAT without a size that can be read, or in a line that cannot be (too long, or ended by a bare LF): where the next command
+    /// begins cannot be known. 421 is said.
     ChunkSize,
     /// Octets in clear behind STARTTLS, which may be somebody else's (RFC 3207 section 6). Nothing is said.
     ClearTextBehindStartTls,

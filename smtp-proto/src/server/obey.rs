@@ -21,20 +21,30 @@ impl Server {
         let auth = in_auth || !self.config.mechanisms.is_empty();
         let longest = if auth { limits.line.max(limits.auth_line) } else { limits.line };
         // A response is one wherever it stands, behind AUTH too (RFC 4954 section 6, 5.5.6).
-        let response = Cell::new(in_auth);
-        let limit = |head: &[u8]| match head.get(..5) {
-            _ if in_auth => limits.auth_line,
-            Some(verb) if auth && verb.eq_ignore_ascii_case(b"AUTH ") => {
+        let (response, chunk) = (Cell::new(in_auth), Cell::new(false));
+        let limit = |head: &[u8]| {
+            let is = |verb: &[u8]| head.get(..verb.len()).is_some_and(|said| said.eq_ignore_ascii_case(verb));
+            chunk.set(!in_auth && is(b"BDAT"));
+            if auth && is(b"AUTH ") {
                 response.set(true);
-                longest
             }
-            _ => limits.line,
+            match () {
+                () if in_auth => limits.auth_line,
+                () if response.get() => longest,
+                () => limits.line,
+            }
         };
         let line = self.lines.receive(input, longest, limit)?;
         self.since = Some(self.now);
         Some(match line {
             Ok(line) if in_auth => self.respond(Some(&line)),
             Ok(line) => self.obey(&line),
+            // What counts the octets behind it cannot be read, and nothing of them may be: whoever is less strict has sent them as
+            // those of a message.
+            Err(_) if chunk.get() => {
+                self.fail(Some(replies::CHUNK_SIZE), Error::ChunkSize);
+                None
+            }
             Err(fault) => {
                 // A response that cannot be read ends the exchange.
                 self.state = State::Command;

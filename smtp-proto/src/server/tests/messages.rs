@@ -239,6 +239,18 @@ fn a_chunk_without_a_size_ends_the_session() {
         );
         assert_eq!(owner.result, Err(Error::ChunkSize));
     }
+    // A line that is none, in whole or from its middle on; who reads on sees the octets of a message as commands.
+    for line in ["BDAT 5 LAST\\n", "bdat 5\\nNOOP", "BDAT\\n", &["BDAT ", &"0".repeat(2048), "5"].concat()] {
+        let smuggled = "C: RCPT TO:<mallory@d>\nC: DATA\n";
+        let end = "S: 421 4.5.2 Cannot read the chunk size, closing the connection";
+        let owner = transaction(&config(), &["C: ", line, "\n", smuggled, end].concat());
+        assert_eq!(owner.result, Err(Error::ChunkSize), "{line}");
+        assert!(owner.server.is_closed() && owner.events.len() == 2);
+    }
+    // Where LF ends lines it is a size like any.
+    let lenient = config().bare_line_feeds_in_commands(true);
+    let owner = transaction(&lenient, "C: BDAT 3 LAST\\nab\\n\\c\nS: 550 5.6.0 Bare CR or LF in the message");
+    assert_eq!(owner.result, Ok(()));
 }
 
 #[test]
