@@ -175,6 +175,7 @@ impl Failure {
     pub(crate) fn misuse(misuse: &Misuse) -> Self {
         match misuse {
             Misuse::BareLineEnding => Self::input(misuse).advise("--line-endings canonical turns them into CRLF"),
+            Misuse::Nul => Self::input(misuse).advise("--line-endings exact sends it to servers that offer BINARYMIME"),
             // The server cannot carry this message, today or tomorrow.
             Misuse::NotOffered { .. } | Misuse::TooLarge { .. } | Misuse::TooManyRecipients { .. } => {
                 Self::new(Kind::Refused, status::REFUSED, misuse).at(phase::MAIL)

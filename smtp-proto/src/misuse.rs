@@ -70,6 +70,9 @@ pub enum Misuse {
     NoRecipients,
     /// A bare CR or LF in a message whose line endings are to be checked ([`crate::body::LineEndings::Strict`]).
     BareLineEnding,
+    /// A NUL in such a message: it is no text, and lawful in BINARYMIME alone (RFC 6152 section 3), which
+    /// [`crate::body::LineEndings::Exact`] sends.
+    Nul,
     /// A duration of zero, or one beyond a day.
     Duration {
         /// The limit it was meant for.
@@ -125,6 +128,7 @@ impl fmt::Display for Misuse {
             Self::NotOpen => f.write_str("the session is not open for commands"),
             Self::NoRecipients => f.write_str("a message needs at least one recipient"),
             Self::BareLineEnding => f.write_str("the message contains a bare CR or LF"),
+            Self::Nul => f.write_str("the message contains a NUL, which takes BINARYMIME"),
             Self::Duration { what } => write!(f, "the {what} limit must be more than zero and at most a day"),
             Self::Range { what, least, most } => write!(f, "the {what} must be from {least:?} to {most:?}"),
             Self::Credentials { why } => write!(f, "the credentials cannot be used: {why}"),

@@ -34,8 +34,10 @@ pub struct Arrived {
 pub struct Manners {
     /// Recipients refused with 550.
     pub refuse: Vec<String>,
-    /// Recipients refused with 550 once the message is there, which only LMTP can say.
+    /// Recipients refused with 550 once the message is there, which only LMTP and PRDR can say.
     pub full: Vec<String>,
+    /// Whoever was accepted by PRDR is refused by the last word.
+    pub takes_back: bool,
     /// The password of everybody, for mechanisms that ask for one.
     pub password: Option<String>,
 }
@@ -351,18 +353,7 @@ impl Wire {
             server::Event::Content { octets, last } => {
                 self.arriving.content.extend(octets);
                 if last {
-                    let mut each = std::mem::take(&mut self.arriving.to).into_iter();
-                    while let Some(decision) = self.server.decision() {
-                        match each.next() {
-                            Some(full) if self.manners.full.contains(&full) => decision.reject(),
-                            to => {
-                                decision.accept();
-                                self.arriving.to.extend(to);
-                            }
-                        }
-                    }
-                    self.arriving.to.extend(each);
-                    self.arrived.push(std::mem::take(&mut self.arriving));
+                    self.complete();
                 }
             }
             server::Event::Abandoned(_) => self.arriving = Arrived::default(),
@@ -372,6 +363,33 @@ impl Wire {
                     decision.accept();
                 }
             }
+        }
+    }
+
+    /// Answers for a message that is there; it has arrived where it was accepted for anybody.
+    fn complete(&mut self) {
+        let mut arrived = std::mem::take(&mut self.arriving);
+        let mut each = std::mem::take(&mut arrived.to).into_iter();
+        while let Some(decision) = self.server.decision() {
+            let one_by_one = matches!(decision.question(), server::Question::MessageFor(_));
+            let whole = !one_by_one && each.len() == 0;
+            match each.next() {
+                _ if whole && self.manners.takes_back => {
+                    decision.reject();
+                    arrived.to.clear();
+                }
+                Some(full) if one_by_one && self.manners.full.contains(&full) => decision.reject(),
+                to => {
+                    decision.accept();
+                    arrived.to.extend(to);
+                    if !one_by_one {
+                        arrived.to.extend(each.by_ref());
+                    }
+                }
+            }
+        }
+        if !arrived.to.is_empty() {
+            self.arrived.push(arrived);
         }
     }
 }

@@ -494,6 +494,10 @@ fn no_length_of_a_chunk_turns_its_octets_into_commands() {
         "5.0",
         "\u{665}",
         "4294967296",
+        // Lines that only who is less strict takes for one.
+        "90\n",
+        "90 LAST\nNOOP",
+        &"0".repeat(5000),
     ];
     let now = Instant::EPOCH;
     for length in lengths {

@@ -603,7 +603,7 @@ fn answer(name: &MechanismName, password: &str) -> Answer {
         name if name.starts_with("SCRAM-SHA-512") => ScramHash::Sha512,
         name if name.starts_with("SCRAM-SHA-256") => ScramHash::Sha256,
         name if name.starts_with("SCRAM-SHA-1") => ScramHash::Sha1,
-        "CRAM-MD5" => return Answer::Password(Secret::from(password)),
+        "CRAM-MD5" | "DIGEST-MD5" => return Answer::Password(Secret::from(password)),
         _ => return if password == "secret" { Answer::Accept } else { Answer::Refuse },
     };
     Answer::Scram(ScramKeys::derive(hash, &Secret::from(password), *b"salt of a test", 4096).unwrap())

@@ -355,6 +355,34 @@ fn before_tls_1_3_scram_binds_to_the_servers_certificate() {
 }
 
 #[test]
+fn nothing_that_binds_is_offered_where_there_is_nothing_to_bind_to() {
+    // RFC 5929 section 4.1: the digest is that of the certificate's signature, and Ed25519 names none.
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_string()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let server = tls::RustlsServer::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+    let names: Vec<MechanismName> =
+        ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"].iter().map(|name| name.parse().unwrap()).collect();
+    for (version, offered) in [(tls::Version::Tls12, &names[1..]), (tls::Version::Tls13, &names[..])] {
+        for security in [Security::Implicit, Security::StartTls] {
+            let settings = tls::Settings::default().roots(tls::Roots::OnlyGiven).min(version).max(version);
+            let settings = settings.trust_pem(certificate.pem().as_bytes()).unwrap();
+            let config = client_config(security)
+                .tls(settings.connector())
+                .credentials(Credentials::password("alice", "correct horse"));
+            let implicit = security == Security::Implicit;
+            let offer = server_config().mechanisms(names.clone());
+            let mut wire = Wire::new(config, offer, Some(Arc::new(server.clone())), implicit, 1000);
+            wire.manners.password = Some("correct horse".into());
+            ready(&mut wire);
+            let said: Vec<&str> = offered.iter().map(MechanismName::as_str).collect();
+            assert_eq!(wire.client.extensions().mechanisms(), said);
+            assert_eq!(wire.client.authenticated(), offered.first());
+        }
+    }
+}
+
+#[test]
 fn a_certificate_given_as_a_root_may_be_the_servers_own() {
     let made = |names: &[&str]| {
         let key = rcgen::KeyPair::generate().unwrap();

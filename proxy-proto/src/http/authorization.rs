@@ -26,10 +26,11 @@ pub enum Authorization {
     Basic(Credentials),
     /// A bearer token (RFC 6750), with the first request.
     Bearer(Secret),
-    /// Digest (RFC 7616) and nothing else, once the proxy has sent its challenge.
+    /// Digest (RFC 7616) and nothing else, once the proxy has sent its challenge. A challenge without `qop`, which RFC 7616
+    /// does not know any more, is answered with MD5 as RFC 2617 section 3.2.2.1 has it, and only where there is no better one.
     Digest(Credentials),
-    /// Once the proxy has said what it wants, the strongest of it: Digest with SHA-256, Digest with MD5, Basic. The password
-    /// never goes out in clear to a proxy that knows better.
+    /// Once the proxy has said what it wants, the strongest of it: Digest with SHA-256, Digest with MD5, the same without
+    /// `qop`, Basic. The password never goes out in clear to a proxy that knows better.
     Challenged(Credentials),
 }
 
@@ -95,15 +96,16 @@ impl Authorization {
     /// The strongest challenge that can be answered, `basic` and `digest` permitting.
     pub(super) fn choose(&self, offers: &[Offer], basic: bool, digest: bool) -> Option<Answer> {
         self.credentials()?;
-        let digests = |wanted| {
+        let digests = |wanted, qop| {
             let readable = offers.iter().filter(|_| digest).filter_map(DigestChallenge::read);
-            readable.filter(|offer| offer.algorithm == wanted).map(Answer::Digest).next()
+            readable.filter(|offer| (offer.algorithm, offer.qop) == (wanted, qop)).map(Answer::Digest).next()
         };
         let basics = || {
             let known = offers.iter().any(|offer| offer.scheme.eq_ignore_ascii_case("basic"));
             (known && basic && !matches!(self, Self::Digest(_))).then_some(Answer::Basic)
         };
-        digests(Algorithm::Sha256).or_else(|| digests(Algorithm::Md5)).or_else(basics)
+        let best = digests(Algorithm::Sha256, true).or_else(|| digests(Algorithm::Md5, true));
+        best.or_else(|| digests(Algorithm::Md5, false)).or_else(basics)
     }
 }
 
@@ -159,6 +161,8 @@ pub(super) enum Algorithm {
 pub(super) struct DigestChallenge {
     pub(super) algorithm: Algorithm,
     session: bool,
+    /// Whether it offers "auth"; else it names no quality of protection at all, as before RFC 2617.
+    qop: bool,
     /// As the proxy wrote it: it is sent back so.
     algorithm_name: Option<String>,
     realm: Vec<u8>,
@@ -168,7 +172,8 @@ pub(super) struct DigestChallenge {
 }
 
 impl DigestChallenge {
-    /// A challenge that can be answered; another algorithm, or one without "auth" in its qop, cannot.
+    /// A challenge that can be answered; another algorithm, or one without "auth" in its qop, cannot. Without a qop it can where
+    /// the algorithm is MD5: RFC 2617 knows no other, and its "MD5-sess" needs the client's nonce, which is not sent then.
     fn read(offer: &Offer) -> Option<Self> {
         if !offer.scheme.eq_ignore_ascii_case("digest") {
             return None;
@@ -182,10 +187,16 @@ impl DigestChallenge {
             "sha-256-sess" => (Algorithm::Sha256, true),
             _ => return None,
         };
-        text("qop")?.split(',').find(|qop| qop.trim().eq_ignore_ascii_case("auth"))?;
+        let qop = offer.parameter("qop").is_some();
+        if qop {
+            text("qop")?.split(',').find(|qop| qop.trim().eq_ignore_ascii_case("auth"))?;
+        } else if algorithm != Algorithm::Md5 || session {
+            return None;
+        }
         Some(Self {
             algorithm,
             session,
+            qop,
             algorithm_name: name.map(ToOwned::to_owned),
             realm: offer.parameter("realm")?.to_vec(),
             nonce: offer.parameter("nonce")?.to_vec(),
@@ -203,7 +214,7 @@ impl DigestChallenge {
             session: self.session,
             realm: &self.realm,
             nonce: &self.nonce,
-            cnonce: &cnonce,
+            cnonce: self.qop.then_some(&*cnonce),
             method: "CONNECT",
             uri,
         };
@@ -229,9 +240,12 @@ impl DigestChallenge {
             add("algorithm", name.as_bytes(), false);
         }
         add("nonce", &self.nonce, true);
-        add("nc", b"00000001", false);
-        add("cnonce", cnonce.as_bytes(), true);
-        add("qop", b"auth", false);
+        // RFC 2617, section 3.2.2: these must not be sent to a proxy that named no qop.
+        if self.qop {
+            add("nc", b"00000001", false);
+            add("cnonce", cnonce.as_bytes(), true);
+            add("qop", b"auth", false);
+        }
         add("response", response.as_bytes(), true);
         if let Some(opaque) = &self.opaque {
             add("opaque", opaque, true);
@@ -356,6 +370,16 @@ mod tests {
         );
         assert_eq!(offered(b"Digest realm=x, nonce=n, qop=auth-int", &any), None);
         assert_eq!(offered(b"Digest realm=x, qop=auth", &any), None, "no nonce");
+        // Without qop: MD5 alone, and rather than the password in clear.
+        assert_eq!(offered(b"Basic realm=x, Digest realm=x, nonce=n", &any), Some("MD5"));
+        assert_eq!(offered(b"Digest realm=x, nonce=n, algorithm=MD5-sess", &any), None);
+        assert_eq!(offered(b"Digest realm=x, nonce=n, algorithm=SHA-256", &any), None);
+        assert_eq!(offered(b"Digest realm=x, nonce=n, qop=\"\"", &any), None);
+        let both = offers(core::iter::once(&b"Digest realm=old, nonce=n, Digest realm=new, nonce=n, qop=auth"[..]));
+        match any.choose(&both, true, true) {
+            Some(Answer::Digest(chosen)) => assert_eq!((&*chosen.realm, chosen.qop), (&b"new"[..], true)),
+            other => panic!("{other:?}"),
+        }
         assert_eq!(offered(b"Basic realm=x", &Authorization::Digest(aladdin())), None);
         assert_eq!(offered(b"Basic realm=x", &Authorization::None), None);
         let names = names(&offers(core::iter::once(&all[..])), &Authorization::None);

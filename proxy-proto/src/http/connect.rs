@@ -616,6 +616,21 @@ mod tests {
     }
 
     #[cfg(feature = "digest")]
+    #[test]
+    fn digest_without_qop_is_answered_as_rfc_2617_permits() {
+        let mut machine = connect(Authorization::Digest(aladdin()));
+        said(&mut machine);
+        let challenge =
+            "HTTP/1.1 407 x\r\nContent-Length: 0\r\nProxy-Authenticate: Digest realm=\"old\", nonce=\"n1\"\r\n\r\n";
+        assert_eq!(heard(&mut machine, challenge), WAIT);
+        // MD5 of A1 "Aladdin:old:open sesame" and of A2 "CONNECT:mx.example:25", put together by md5sum(1).
+        let expected = "Proxy-Authorization: Digest username=\"Aladdin\", realm=\"old\", uri=\"mx.example:25\", nonce=\"n1\", \
+                        response=\"08edd3491365df95cd8a781958ff0fcf\"\r\n";
+        let request = said(&mut machine);
+        assert!(request.contains(expected), "{request}");
+    }
+
+    #[cfg(feature = "digest")]
     const RESPONSE: &str = "8fd871b2da8fabe6b1bc95171b0d289b44a62bac1ee662cd383843feb9b633d3";
 
     #[test]

@@ -1,4 +1,5 @@
-//! The arithmetic of Digest (RFC 7616, section 3.4): MD5 and SHA-256, quality of protection "auth".
+//! The arithmetic of Digest (RFC 7616, section 3.4): MD5 and SHA-256, quality of protection "auth"; and MD5 without any, as RFC
+//! 2069 had it.
 //!
 //! The rules of this file: it computes and knows no header; the client's nonce comes from the caller.
 
@@ -18,12 +19,13 @@ pub(super) struct Inputs<'a> {
     pub(super) session: bool,
     pub(super) realm: &'a [u8],
     pub(super) nonce: &'a [u8],
-    pub(super) cnonce: &'a str,
+    /// The client's nonce; `None` where the proxy knows no quality of protection (RFC 2617, section 3.2.2.1).
+    pub(super) cnonce: Option<&'a str>,
     pub(super) method: &'a str,
     pub(super) uri: &'a str,
 }
 
-/// The response to a challenge, as lower-case hexadecimal digits; the nonce count is 1.
+/// The response to a challenge, as lower-case hexadecimal digits; the nonce count, where there is one, is 1.
 pub(super) fn response(inputs: &Inputs<'_>, user: &[u8], password: &[u8]) -> String {
     match inputs.algorithm {
         Algorithm::Md5 => with::<Md5>(inputs, user, password),
@@ -32,13 +34,15 @@ pub(super) fn response(inputs: &Inputs<'_>, user: &[u8], password: &[u8]) -> Str
 }
 
 fn with<H: Digest>(inputs: &Inputs<'_>, user: &[u8], password: &[u8]) -> String {
-    let cnonce = inputs.cnonce.as_bytes();
     // As good as the password to whoever learns it.
     let mut a1 = Zeroizing::new(hash::<H>(&[user, inputs.realm, password]));
+    let a2 = hash::<H>(&[inputs.method.as_bytes(), inputs.uri.as_bytes()]);
+    let Some(cnonce) = inputs.cnonce.map(str::as_bytes) else {
+        return hash::<H>(&[a1.as_bytes(), inputs.nonce, a2.as_bytes()]);
+    };
     if inputs.session {
         a1 = Zeroizing::new(hash::<H>(&[a1.as_bytes(), inputs.nonce, cnonce]));
     }
-    let a2 = hash::<H>(&[inputs.method.as_bytes(), inputs.uri.as_bytes()]);
     hash::<H>(&[a1.as_bytes(), inputs.nonce, b"00000001", cnonce, b"auth", a2.as_bytes()])
 }
 
@@ -74,7 +78,7 @@ mod tests {
             session: false,
             realm: b"http-auth@example.org",
             nonce: b"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
-            cnonce: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+            cnonce: Some("f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"),
             method: "GET",
             uri: "/dir/index.html",
         };
@@ -85,5 +89,19 @@ mod tests {
     fn the_examples_of_rfc_7616() {
         assert_eq!(example(Algorithm::Md5), "8ca523f5e9506fed4657c9700eebdbec");
         assert_eq!(example(Algorithm::Sha256), "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1");
+    }
+    #[test]
+    fn the_example_of_rfc_2069_without_a_quality_of_protection() {
+        // Section 2.4, with the value of the RFC's errata 749: what the RFC itself prints is wrong.
+        let inputs = Inputs {
+            algorithm: Algorithm::Md5,
+            session: false,
+            realm: b"testrealm@host.com",
+            nonce: b"dcd98b7102dd2f0e8b11d0f600bfb0c093",
+            cnonce: None,
+            method: "GET",
+            uri: "/dir/index.html",
+        };
+        assert_eq!(response(&inputs, b"Mufasa", b"CircleOfLife"), "1949323746fe6a43ef61f9606e7febea");
     }
 }

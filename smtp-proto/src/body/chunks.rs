@@ -46,8 +46,8 @@ impl Chunks {
     ///
     /// # Errors
     ///
-    /// In [`LineEndings::Strict`], [`Misuse::BareLineEnding`] where these octets would put a bare CR or LF on the wire; none
-    /// was taken then.
+    /// In [`LineEndings::Strict`], [`Misuse::BareLineEnding`] where these octets would put a bare CR or LF on the wire, and
+    /// [`Misuse::Nul`] where a NUL; none was taken then.
     pub fn write(&mut self, piece: &[u8]) -> Result<usize, Misuse> {
         // One more than a chunk: then the message goes on, and this chunk is not the last.
         let room = (Self::SIZE + 1).saturating_sub(self.gathered.len());
@@ -159,6 +159,8 @@ mod tests {
         }
         assert_eq!(encode(b"a\nb\r", 1, LineEndings::Exact).unwrap(), b"BDAT 4 LAST\r\na\nb\r");
         assert_eq!(encode(b"a\nb", 9, LineEndings::Strict), Err(Misuse::BareLineEnding));
+        assert_eq!(encode(b"a\0b", 9, LineEndings::Strict), Err(Misuse::Nul));
+        assert_eq!(encode(b"a\0b", 9, LineEndings::Canonical).unwrap(), b"BDAT 5 LAST\r\na\0b\r\n");
     }
 
     #[test]

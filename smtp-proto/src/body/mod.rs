@@ -12,17 +12,19 @@ pub use chunks::Chunks;
 pub use stuffing::{DotStuffing, Unstuffing, UnstuffingError};
 pub use survey::Survey;
 
-/// What becomes of line endings that are not CRLF.
+/// What becomes of line endings that are not CRLF, and of NUL.
 ///
 /// SMTP knows one line ending; a bare CR or LF on the wire is how messages are smuggled past checks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum LineEndings {
-    /// Each bare CR and each bare LF becomes CRLF.
+    /// Each bare CR and each bare LF becomes CRLF. All other octets go as they are, NUL too, although without BINARYMIME it is not
+    /// lawful (RFC 6152 section 3): many servers carry it, and [`Survey`] says whether there is one.
     #[default]
     Canonical,
-    /// A bare CR or LF is refused as [`Misuse::BareLineEnding`](crate::Misuse::BareLineEnding). What a message lacks of a CRLF at its
-    /// end, be it the LF alone, is added.
+    /// A bare CR or LF is refused as [`Misuse::BareLineEnding`](crate::Misuse::BareLineEnding), a NUL as
+    /// [`Misuse::Nul`](crate::Misuse::Nul), whatever the message is declared as. What a message lacks of a CRLF at its end, be it the
+    /// LF alone, is added.
     Strict,
     /// All octets stay as they are, and nothing is added at the end. This takes BDAT and BINARYMIME (RFC 3030 section 3); a
     /// server that does not offer them is a [`Misuse::NotOffered`](crate::Misuse::NotOffered) before MAIL.

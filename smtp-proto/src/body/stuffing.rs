@@ -66,8 +66,9 @@ impl DotStuffing {
     ///
     /// # Errors
     ///
-    /// In [`LineEndings::Strict`], [`Misuse::BareLineEnding`] where `chunk` would put a bare CR or LF on the wire; nothing
-    /// was appended then. A CR at the very end of a chunk is judged with the next one.
+    /// In [`LineEndings::Strict`], [`Misuse::BareLineEnding`] where `chunk` would put a bare CR or LF on the wire, and
+    /// [`Misuse::Nul`] where a NUL; whichever comes first. Nothing was appended then. A CR at the very end of a chunk is judged
+    /// with the next one.
     pub fn write(&mut self, chunk: &[u8], output: &mut Vec<u8>) -> Result<(), Misuse> {
         let (length, at) = (output.len(), self.at);
         output.reserve(chunk.len());
@@ -92,7 +93,8 @@ impl DotStuffing {
         for block in chunk.chunks(BLOCK) {
             let Some((first, last)) = block.first().zip(block.last()) else { break };
             let head = self.at == At::Head && *first == b'.' && !self.dotless;
-            if head || !self.fits(*first) || !is_clean(block) || (!self.dotless && has_dots(block)) {
+            if head || !self.fits(*first) || !is_clean(block) || (!self.dotless && has_dots(block)) || self.minds(block)
+            {
                 break;
             }
             self.at = At::behind(*last);
@@ -108,13 +110,35 @@ impl DotStuffing {
     /// As for [`write`](Self::write).
     pub(crate) fn write_block(&mut self, chunk: &[u8], output: &mut Vec<u8>) -> Result<usize, Misuse> {
         let block = &chunk[..chunk.len().min(BLOCK)];
+        if self.minds(block) {
+            return Err(self.fault(block));
+        }
         if !self.write_clean(block, output) {
             if self.endings == LineEndings::Strict {
-                return Err(Misuse::BareLineEnding);
+                return Err(self.fault(block));
             }
             self.write_any(block, output);
         }
         Ok(block.len())
+    }
+
+    /// Is there a NUL that must not be sent? It is lawful in BINARYMIME alone (RFC 6152 section 3, RFC 3030 section 3), and that is
+    /// not sent line by line.
+    fn minds(&self, block: &[u8]) -> bool {
+        self.endings == LineEndings::Strict && memchr::memchr(0, block).is_some()
+    }
+
+    /// What is refused of a block that has something of the kind: the first, so that it does not depend on the cut.
+    fn fault(&self, block: &[u8]) -> Misuse {
+        let mut after_cr = self.at == At::Cr;
+        for octet in block {
+            match octet {
+                _ if after_cr != (*octet == b'\n') => break,
+                0 => return Misuse::Nul,
+                _ => after_cr = *octet == b'\r',
+            }
+        }
+        Misuse::BareLineEnding
     }
 
     /// Does this octet complete the line ending that has begun, where one has?
@@ -460,8 +484,41 @@ mod tests {
             (b"a", b"a\r\n.\r\n"),
             (b"a\r", b"a\r\n.\r\n"),
             (b"a\r\n.\r\nb", b"a\r\n..\r\nb\r\n.\r\n"),
+            // NUL goes as it is.
+            (b"\0\r\n.\0", b"\0\r\n..\0\r\n.\r\n"),
         ] {
             assert_eq!(stuff(message, usize::MAX, LineEndings::Canonical).unwrap(), wire, "{}", message.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn strict_refuses_nul_wherever_it_stands_and_names_what_comes_first() {
+        // RFC 6152 section 3: 8BITMIME has the octets of text, of which NUL is none (RFC 2045 section 2.8).
+        for size in [1, 2, SMALL, BLOCK, BLOCK + 1] {
+            for at in [0, size / 2, size - 1] {
+                let mut message = alloc::vec![b'x'; size];
+                message[at] = 0;
+                for piece in PIECES {
+                    assert_eq!(stuff(&message, piece, LineEndings::Strict), Err(Misuse::Nul), "{at} of {size}");
+                    assert!(stuff(&message, piece, LineEndings::Canonical).is_ok());
+                }
+            }
+        }
+        for (message, first) in [
+            (&b"a\0b\nc"[..], Misuse::Nul),
+            (b"a\nb\0c", Misuse::BareLineEnding),
+            (b"a\r\0", Misuse::BareLineEnding),
+            (b"\0\r", Misuse::Nul),
+            (b"a\r\n\0", Misuse::Nul),
+        ] {
+            for piece in PIECES {
+                assert_eq!(
+                    stuff(message, piece, LineEndings::Strict),
+                    Err(first.clone()),
+                    "{}",
+                    message.escape_ascii()
+                );
+            }
         }
     }
 

@@ -39,7 +39,7 @@ impl Body<'_> {
     /// # Errors
     ///
     /// [`Misuse::BareLineEnding`] where line endings are [`Strict`](crate::body::LineEndings::Strict) and the next octets
-    /// hold a bare one. Nothing of them was taken; the message can only be [abandoned](Self::abandon).
+    /// hold a bare one, and [`Misuse::Nul`] where they hold a NUL. Nothing of them was taken; the message can only be [abandoned](Self::abandon).
     /// [`Misuse::NotOffered`] where the message is to come [from a URL](super::Envelope::burl), and the server offers BURL
     /// without CHUNKING.
     pub fn write(&mut self, chunk: &mut impl Buf) -> Result<usize, Misuse> {

@@ -118,7 +118,11 @@ impl Accepted {
             if let Some(since) = self.handshake {
                 let Some(session) = self.stack.session() else { return Ok(None) };
                 if !session.is_handshaking() {
-                    self.facts = Some(session.facts());
+                    let facts = session.facts();
+                    if facts.bindings.is_empty() {
+                        self.server.without_channel_binding();
+                    }
+                    self.facts = Some(facts);
                     self.handshake = None;
                     if !self.implicit {
                         // It asked for TLS itself, so it cannot mind that TLS stands.

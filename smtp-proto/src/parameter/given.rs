@@ -25,6 +25,8 @@ pub struct MailParameters {
     pub smtputf8: bool,
     /// REQUIRETLS: the message may only be passed on under TLS (RFC 8689).
     pub require_tls: bool,
+    /// PRDR: the client wants to hear of each recipient once the message is there (draft-hall-prdr-00).
+    pub prdr: bool,
     /// RET: how much of it comes back with a report.
     pub ret: Option<Ret>,
     /// ENVID: its name in reports.
@@ -62,6 +64,7 @@ pub(crate) fn extension_of_mail(keyword: &str) -> Option<&'static str> {
         "BODY" => "8BITMIME",
         "SMTPUTF8" => "SMTPUTF8",
         "REQUIRETLS" => "REQUIRETLS",
+        "PRDR" => "PRDR",
         "RET" | "ENVID" => "DSN",
         "BY" => "DELIVERBY",
         "MT-PRIORITY" => "MT-PRIORITY",
@@ -100,6 +103,7 @@ impl MailParameters {
             "BODY" => self.body = read(value)?,
             "SMTPUTF8" => self.smtputf8 = flag(value)?,
             "REQUIRETLS" => self.require_tls = flag(value)?,
+            "PRDR" => self.prdr = flag(value)?,
             "RET" => self.ret = read(value)?,
             "ENVID" => self.envid = read(value)?,
             "BY" => self.by = read(value)?,
@@ -122,6 +126,7 @@ impl MailParameters {
         raw.extend(text("BODY", &self.body));
         raw.extend(flag("SMTPUTF8", self.smtputf8));
         raw.extend(flag("REQUIRETLS", self.require_tls));
+        raw.extend(flag("PRDR", self.prdr));
         raw.extend(text("RET", &self.ret));
         raw.extend(text("ENVID", &self.envid));
         raw.extend(text("BY", &self.by));
@@ -171,6 +176,7 @@ mod tests {
             "BODY=8BITMIME",
             "SMTPUTF8",
             "REQUIRETLS",
+            "PRDR",
             "RET=HDRS",
             "ENVID=x+2B",
             "BY=120;RT",
@@ -201,7 +207,7 @@ mod tests {
             assert!(extension_of_mail(keyword).is_some() && extension_of_rcpt(keyword).is_none());
             assert!(MailParameters::default().take(&Parameter::new(keyword, None).unwrap()).is_err(), "{keyword}");
         }
-        for keyword in ["SMTPUTF8", "REQUIRETLS"] {
+        for keyword in ["SMTPUTF8", "REQUIRETLS", "PRDR"] {
             assert!(MailParameters::default().take(&Parameter::new(keyword, Some("1")).unwrap()).is_err(), "{keyword}");
         }
         for keyword in ["NOTIFY", "ORCPT", "RRVS"] {

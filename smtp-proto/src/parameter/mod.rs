@@ -9,6 +9,7 @@
 //! | `BODY` | MAIL | 8BITMIME (RFC 6152), BINARYMIME (RFC 3030) | [`BodyKind`] |
 //! | `SMTPUTF8` | MAIL | SMTPUTF8 (RFC 6531) | there or not |
 //! | `REQUIRETLS` | MAIL | REQUIRETLS (RFC 8689) | there or not |
+//! | `PRDR` | MAIL | PRDR (draft-hall-prdr-00) | there or not |
 //! | `RET` | MAIL | DSN (RFC 3461) | [`Ret`] |
 //! | `ENVID` | MAIL | DSN | [`EnvelopeId`] |
 //! | `BY` | MAIL | DELIVERBY (RFC 2852) | [`By`] |

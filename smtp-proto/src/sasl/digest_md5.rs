@@ -65,7 +65,7 @@ pub(super) fn start(
 }
 
 /// The directives of a message: names in lower case, values without their quotes.
-fn directives(mut rest: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Error> {
+pub(super) fn directives(mut rest: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut found = Vec::new();
     loop {
         // A list may have empty elements, and white space anywhere between (RFC 2831 section 7.1).
@@ -109,7 +109,7 @@ fn value(text: &[u8]) -> Result<(Vec<u8>, &[u8]), Error> {
 }
 
 /// The value of a directive that may come once.
-fn once<'a>(all: &'a [(String, Vec<u8>)], name: &'static str) -> Result<Option<&'a [u8]>, Error> {
+pub(super) fn once<'a>(all: &'a [(String, Vec<u8>)], name: &'static str) -> Result<Option<&'a [u8]>, Error> {
     let mut values = all.iter().filter(|directive| directive.0 == name).map(|directive| &*directive.1);
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(Error::Repeated(name)),
@@ -123,7 +123,7 @@ fn latin1(text: &str) -> Option<Vec<u8>> {
 }
 
 /// What goes into the digest: ISO 8859-1 where that can say it, else the octets (RFC 2831 section 2.1.2.1).
-fn hashed(octets: &[u8]) -> Secret {
+pub(super) fn hashed(octets: &[u8]) -> Secret {
     Secret::new(core::str::from_utf8(octets).ok().and_then(latin1).unwrap_or_else(|| octets.into()))
 }
 
@@ -143,7 +143,7 @@ fn hex(octets: [u8; 16]) -> String {
     text
 }
 
-fn push_quoted(message: &mut Vec<u8>, name: &str, value: &[u8]) {
+pub(super) fn push_quoted(message: &mut Vec<u8>, name: &str, value: &[u8]) {
     message.extend_from_slice(name.as_bytes());
     message.extend_from_slice(b"=\"");
     for &octet in value {
@@ -156,17 +156,28 @@ fn push_quoted(message: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// The only request that is made of a nonce.
-const NC: &str = "00000001";
+pub(super) const NC: &str = "00000001";
+
+/// `A1` of RFC 2831 section 2.1.2.1; names and password as [`hashed`] has them.
+pub(super) fn a1(names: [&Secret; 2], password: &Secret, nonce: &[u8], cnonce: &[u8], authzid: Option<&str>) -> Secret {
+    let [user, realm] = names.map(Secret::expose);
+    let key = Secret::new(md5(&[user, b":", realm, b":", password.expose()]));
+    let mut a1 = [key.expose(), b":", nonce, b":", cnonce].concat();
+    if let Some(authzid) = authzid {
+        a1.push(b':');
+        a1.extend_from_slice(authzid.as_bytes());
+    }
+    Secret::new(a1)
+}
+
+/// `response-value` of the same section, or with an empty method `rspauth` of section 2.1.3.
+pub(super) fn response_value(a1: &Secret, nonce: &[u8], cnonce: &[u8], uri: &[u8], method: &str) -> String {
+    let a2 = hex(md5(&[method.as_bytes(), b":", uri]));
+    let a1 = Secret::from(hex(md5(&[a1.expose()])));
+    hex(md5(&[a1.expose(), b":", nonce, b":", NC.as_bytes(), b":", cnonce, b":auth:", a2.as_bytes()]))
+}
 
 impl DigestMd5 {
-    /// `response-value` of RFC 2831 section 2.1.2.1, or with an empty method `rspauth` of section 2.1.3.
-    fn response_value(&self, a1: &Secret, nonce: &[u8], method: &str) -> String {
-        let a2 = hex(md5(&[method.as_bytes(), b":", self.uri.as_bytes()]));
-        let a1 = Secret::from(hex(md5(&[a1.expose()])));
-        let (nc, cnonce) = (NC.as_bytes(), self.cnonce.as_bytes());
-        hex(md5(&[a1.expose(), b":", nonce, b":", nc, b":", cnonce, b":auth:", a2.as_bytes()]))
-    }
-
     fn realm(&self, all: &[(String, Vec<u8>)]) -> Vec<u8> {
         let mut offered = all.iter().filter(|directive| directive.0 == "realm").map(|directive| &directive.1);
         let wanted = self.wanted.as_ref().map(|realm| realm.as_bytes());
@@ -201,23 +212,17 @@ impl DigestMd5 {
         let hashed_realm = if utf8 { hashed(&realm) } else { Secret::new(&*realm) };
         let hashed_user = hashed(self.user.as_bytes());
         let password = hashed(self.password.expose());
-        let (user_part, realm_part) = (hashed_user.expose(), hashed_realm.expose());
-        let key = Secret::new(md5(&[user_part, b":", realm_part, b":", password.expose()]));
-        let mut a1 = [key.expose(), b":", nonce, b":", self.cnonce.as_bytes()].concat();
-        if let Some(authzid) = &self.authzid {
-            a1.push(b':');
-            a1.extend_from_slice(authzid.as_bytes());
-        }
-        let a1 = Secret::new(a1);
-        let response = self.response_value(&a1, nonce, "AUTHENTICATE");
-        let rspauth = Secret::from(self.response_value(&a1, nonce, ""));
+        let cnonce = self.cnonce.as_bytes();
+        let a1 = a1([&hashed_user, &hashed_realm], &password, nonce, cnonce, self.authzid.as_deref());
+        let value = |method| response_value(&a1, nonce, cnonce, self.uri.as_bytes(), method);
+        let (response, rspauth) = (value("AUTHENTICATE"), Secret::from(value("")));
 
         let mut message = Vec::from(if utf8 { &b"charset=utf-8,"[..] } else { b"" });
         push_quoted(&mut message, "username", &user);
         push_quoted(&mut message, "realm", &realm);
         push_quoted(&mut message, "nonce", nonce);
         message.extend_from_slice(alloc::format!("nc={NC},").as_bytes());
-        push_quoted(&mut message, "cnonce", self.cnonce.as_bytes());
+        push_quoted(&mut message, "cnonce", cnonce);
         push_quoted(&mut message, "digest-uri", self.uri.as_bytes());
         if let Some(authzid) = &self.authzid {
             push_quoted(&mut message, "authzid", authzid.as_bytes());

@@ -41,7 +41,7 @@ impl Server {
         let configured = !self.config.mechanisms.is_empty() && !self.config.withholds("AUTH");
         match () {
             () if !configured => return Err(replies::NO_AUTH),
-            () if !self.session.extended => return Err(replies::EXTENDED_HELLO_FIRST),
+            () if !self.session.extended => return Err(self.hello_first()),
             () if self.session.identity.is_some() => return Err(replies::ALREADY_AUTHENTICATED),
             () if self.transaction.is_some() => return Err(replies::IN_TRANSACTION),
             () => {}

@@ -64,7 +64,7 @@ pub enum Ask {
 }
 
 /// What can be offered beyond the default.
-const OPTIONAL: [&str; 13] = [
+const OPTIONAL: [&str; 14] = [
     "BINARYMIME",
     "DSN",
     "PIPECONNECT",
@@ -73,6 +73,7 @@ const OPTIONAL: [&str; 13] = [
     "MT-PRIORITY",
     "FUTURERELEASE",
     "RRVS",
+    "PRDR",
     "LIMITS",
     "ETRN",
     "VRFY",
@@ -153,6 +154,11 @@ impl Config {
 
     /// The mechanisms that AUTH offers, in this order (RFC 4954); none by default, and AUTH is not offered then.
     ///
+    /// `-PLUS` mechanisms are offered under TLS only, and only where there is a name to bind to
+    /// ([`Server::without_channel_binding`](super::Server::without_channel_binding)): with rustls that is `tls-exporter` under TLS
+    /// 1.3, and `tls-server-end-point` where the server's certificate has one, which is all there is under TLS 1.2. A client that
+    /// binds to `tls-unique` (RFC 5929 section 3), as RFC 5802 has it by default there, is answered with 535.
+    ///
     /// One that this build does not have can be brought by [`Authentication::begin_with`](super::Authentication::begin_with).
     #[must_use]
     pub fn mechanisms(mut self, mechanisms: impl IntoIterator<Item = MechanismName>) -> Self {
@@ -220,6 +226,7 @@ impl Config {
     /// | `MT-PRIORITY`, `MT-PRIORITY MIXER` | RFC 6710: the profile of priorities |
     /// | `FUTURERELEASE 86400 2030-01-01T00:00:00Z` | RFC 4865: for how long at most, and until when |
     /// | `RRVS` | RFC 7293 |
+    /// | `PRDR` | draft-hall-prdr-00, Exim: each recipient's word on the message; not in LMTP, which has it anyway |
     /// | `LIMITS` | RFC 9422: [`Limits::recipients`] as RCPTMAX |
     /// | `ETRN` | RFC 1985; each ETRN is a question |
     /// | `VRFY`, `EXPN`, `HELP` | RFC 5321: that they do something, see [`Self::ask`] |
@@ -303,11 +310,14 @@ impl Config {
         }
         let with = |keyword: &str| self.with.iter().any(|one| one.keyword == keyword);
         match keyword {
-            "PIPELINING" | "8BITMIME" | "SMTPUTF8" | "SIZE" | "ENHANCEDSTATUSCODES" | "CHUNKING" => true,
+            "PIPELINING" | "8BITMIME" | "SIZE" | "ENHANCEDSTATUSCODES" | "CHUNKING" => true,
+            // Who offers it must offer 8BITMIME, too (RFC 6531 section 3.1).
+            "SMTPUTF8" => self.offers("8BITMIME", secured),
             "STARTTLS" => self.starttls && !secured,
             "AUTH" => self.mechanisms.iter().any(|one| self.permits(one, secured)),
             "XCLIENT" => self.xclient,
             "REQUIRETLS" => secured && with(keyword),
+            "PRDR" => with(keyword) && !self.lmtp,
             // It can be sent by BDAT only (RFC 3030 section 3).
             "BINARYMIME" => with(keyword) && self.offers("CHUNKING", secured),
             _ => with(keyword),

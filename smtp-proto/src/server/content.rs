@@ -11,7 +11,7 @@
 use alloc::vec::Vec;
 
 use super::replies::{self, Fixed};
-use super::{Abandoned, Ask, Event, Open, Server, State, Transaction};
+use super::{Abandoned, Ask, Event, Open, Server, State, Transaction, Verdict};
 use crate::body::Unstuffing;
 
 /// The most octets handed out at once.
@@ -62,7 +62,10 @@ impl Server {
 
     pub(super) fn begin_chunk(&mut self, left: u64, last: bool) {
         let refusal = match &mut self.transaction {
+            _ if self.turned_away => Some(replies::ONLY_QUIT),
             _ if !self.config.offers("CHUNKING", self.session.secured) => Some(replies::NO_CHUNKING),
+            // What is not announced to a client cannot be used by it: behind HELO nothing is (RFC 3030 section 2).
+            _ if !self.session.extended => Some(self.hello_first()),
             None => Some(replies::MAIL_FIRST),
             Some(transaction) if transaction.spoilt => Some(replies::RESET_FIRST),
             Some(_) if self.session.recipients == 0 => Some(self.no_recipients()),
@@ -72,6 +75,11 @@ impl Server {
             }
         };
         self.state = State::Chunk(Chunk { left, last, refusal: refusal.map(|fixed| (fixed, None)) });
+    }
+
+    /// The greeting that extensions need.
+    pub(super) fn hello_first(&self) -> Fixed {
+        if self.config.lmtp { replies::HELLO_FIRST } else { replies::EXTENDED_HELLO_FIRST }
     }
 
     /// RFC 2033 section 4.2 asks for 503, where RFC 5321 section 3.3 leaves the choice.
@@ -204,20 +212,23 @@ impl Server {
         }
     }
 
-    /// The replies that the end of a message owes.
-    fn replies_owed(&self) -> usize {
-        if self.config.lmtp { self.session.recipients } else { 1 }
-    }
-
     fn complete_message(&mut self, octets: Vec<u8>) -> Event {
         self.commands = 0;
-        self.state = State::Question(Open::Message { next: 0, of: self.replies_owed() });
+        let recipients = self.session.recipients;
+        // One recipient's word is the message's, as Exim does it: the client takes it for both.
+        let each = self.transaction.as_ref().is_some_and(|transaction| transaction.each) && recipients > 1;
+        if each {
+            self.say(replies::EACH_RECIPIENT);
+        }
+        let of = if each || self.config.lmtp { recipients } else { 0 };
+        self.state = State::Question(Open::Message(Verdict { of, whole: !self.config.lmtp, ..Verdict::default() }));
         Event::Content { octets, last: true }
     }
 
     fn refuse_message(&mut self, why: Abandoned) -> Option<Event> {
         let fixed = if why == Abandoned::TooLarge { replies::TOO_LARGE } else { replies::BARE_LINE_ENDING };
-        for _ in 0..self.replies_owed() {
+        // In PRDR too a single reply is about everybody.
+        for _ in 0..if self.config.lmtp { self.session.recipients } else { 1 } {
             self.say(fixed);
         }
         self.state = State::Command;

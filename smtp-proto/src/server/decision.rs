@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 
 use super::auth::Exchange;
 use super::replies::{self, Fixed};
-use super::{Open, Server, State};
+use super::{Open, Server, State, Verdict};
 use crate::Misuse;
 use crate::reply::{Code, Reply};
 use crate::sasl::{self, Channel, Nonce};
@@ -24,9 +24,10 @@ pub enum Question {
     Recipient,
     /// May the message come? ([`Ask::Data`](super::Ask::Data))
     Data,
-    /// Is the message accepted?
+    /// Is the message accepted? Behind [`MessageFor`](Self::MessageFor) in PRDR it is the last word: a no to it takes back each
+    /// yes before. It is not asked where every recipient was refused: the machine says so then.
     Message,
-    /// LMTP: is the message accepted for this recipient? They are counted from 0, in the order they were accepted.
+    /// LMTP and PRDR: is the message accepted for this recipient? They are counted from 0, in the order they were accepted.
     MessageFor(usize),
     /// What is known of this user? ([`Ask::Verify`](super::Ask::Verify))
     Verify,
@@ -108,8 +109,8 @@ impl<'a> Decision<'a> {
             Open::Mail(_) => Question::Mail,
             Open::Recipient => Question::Recipient,
             Open::Data => Question::Data,
-            Open::Message { next, .. } if server.config.lmtp => Question::MessageFor(*next),
-            Open::Message { .. } => Question::Message,
+            Open::Message(verdict) if verdict.next < verdict.of => Question::MessageFor(verdict.next),
+            Open::Message(_) => Question::Message,
             Open::Reply(question) => *question,
             Open::Xclient(_) => Question::Xclient,
             Open::Authenticate { .. } | Open::Credentials(_) => return None,
@@ -179,6 +180,7 @@ impl<'a> Decision<'a> {
         let Self { server, question } = self;
         server.since = None;
         let State::Question(open) = core::mem::replace(&mut server.state, State::Command) else { return };
+        let mut verdict = None;
         match open {
             Open::Greeting => server.turned_away = !accepted,
             Open::Mail(transaction) if accepted => server.open_transaction(transaction),
@@ -188,13 +190,7 @@ impl<'a> Decision<'a> {
             }
             Open::Data if accepted => server.take_data(),
             Open::Xclient(said) if accepted => server.begin_anew(said),
-            Open::Message { next, of } if next + 1 < of => {
-                server.state = State::Question(Open::Message { next: next + 1, of });
-            }
-            Open::Message { .. } => {
-                server.transaction = None;
-                server.session.recipients = 0;
-            }
+            Open::Message(before) => verdict = Some(before),
             _ => {}
         }
         let code = match words {
@@ -211,6 +207,9 @@ impl<'a> Decision<'a> {
                 reply.code().number()
             }
         };
+        if let Some(verdict) = verdict.filter(|_| code != 421) {
+            server.go_on_with(verdict, code);
+        }
         match (question, code) {
             // Whoever says 421 closes (RFC 5321 section 3.8).
             (_, 421) => server.close(),
@@ -218,6 +217,26 @@ impl<'a> Decision<'a> {
             (Question::Command, 500) | (Question::Expand, 502) => server.count_error(),
             _ => {}
         }
+    }
+}
+
+impl Server {
+    /// One reply to the message was given: asks for the next, or ends the transaction.
+    fn go_on_with(&mut self, mut verdict: Verdict, code: u16) {
+        let behind_all = verdict.next >= verdict.of;
+        verdict.next += 1;
+        verdict.accepted |= code < 400;
+        verdict.deferred |= (400..500).contains(&code);
+        if verdict.next < verdict.of || (verdict.whole && !behind_all && verdict.accepted) {
+            self.state = State::Question(Open::Message(verdict));
+            return;
+        }
+        if verdict.whole && !behind_all {
+            // There is nobody left to whom a yes could apply.
+            self.say(if verdict.deferred { replies::LATER } else { replies::MESSAGE_REFUSED });
+        }
+        self.transaction = None;
+        self.session.recipients = 0;
     }
 }
 

@@ -47,12 +47,17 @@ pub enum Event {
     /// for BDAT, whose octets follow it unasked. Answer through [`Server::decision`](super::Server::decision).
     Data,
     /// The next octets of the message, at most 16 KiB, without the doubled dots of DATA or the framing of BDAT.
+    ///
+    /// Bare CR and LF apart, they are as they came: octets beyond ASCII where 8BITMIME was not declared, lines of any length, and NUL,
+    /// by DATA as by BDAT, although it is lawful in BINARYMIME alone (RFC 6152 section 3, RFC 3030 section 3). Who cannot store a
+    /// NUL refuses the message.
     Content {
         /// The octets; may be empty where `last` is `true`.
         octets: Vec<u8>,
         /// *Question* if `true`: the message is complete; is it accepted? Answer through
         /// [`Server::decision`](super::Server::decision), once; in LMTP once for each accepted recipient, in their order
-        /// (RFC 2033 section 4.2).
+        /// (RFC 2033 section 4.2). Where the client asked for PRDR and has several recipients, once for each and then, if any was
+        /// accepted, once for the message: answer until there is no decision left.
         last: bool,
     },
     /// *Question*: VRFY (RFC 5321 section 3.5), where [`Ask::Verify`](super::Ask::Verify) is set. Answer through
@@ -121,7 +126,8 @@ pub enum Error {
     TooManyCommands,
     /// [`Limits::authentications`](super::Limits::authentications) exchanges failed; 421 is said.
     TooManyAuthentications,
-    /// BDAT without a size that can be read: where the next command begins cannot be known. 421 is said.
+    /// BDAT without a size that can be read, or in a line that cannot be (too long, or ended by a bare LF): where the next command
+    /// begins cannot be known. 421 is said.
     ChunkSize,
     /// Octets in clear behind STARTTLS, which may be somebody else's (RFC 3207 section 6). Nothing is said.
     ClearTextBehindStartTls,

@@ -10,6 +10,22 @@
 //! - Held memory: one line, the replies that wait, the envelope's facts. Recipients are counted, not kept; content is handed
 //!   out as it comes.
 //!
+//! # What may be said when
+//!
+//! | command | before EHLO | behind HELO | behind EHLO or LHLO |
+//! |---|---|---|---|
+//! | NOOP, RSET, HELP, VRFY, EXPN, QUIT | taken (RFC 5321 section 4.1.4) | taken | taken |
+//! | MAIL | 503 | taken | taken, 503 within a transaction |
+//! | a parameter of MAIL or RCPT | 503 | 555: nothing was offered (section 4.1.1.11) | 555 where not offered |
+//! | an address that needs SMTPUTF8 | 503 | 553 | 553 where MAIL did not say SMTPUTF8 |
+//! | BDAT | 503, octets passed over | 503, octets passed over (RFC 3030 section 2) | taken, 502 where not offered |
+//! | AUTH | 503 | 503 (RFC 4954 section 4 announces it by EHLO) | taken, 503 within a transaction or once it has succeeded |
+//! | STARTTLS | taken, 502 where not offered | taken | taken, 503 under TLS |
+//! | ETRN, XCLIENT | 503 | 503 | taken, 503 within a transaction |
+//!
+//! STARTTLS is taken early because there are clients that ask blindly, and because refusing it would only keep them in clear.
+//! After a greeting that was refused, QUIT is taken and nothing else (section 3.1).
+//!
 //! # The owner's loop
 //!
 //! Receive until nothing happens, transmit, write; again while that leaves input and something was said; then wait for the
@@ -134,16 +150,25 @@ enum Open {
     /// One that only a reply hangs on.
     Reply(Question),
     Xclient(Xclient),
-    /// The end of a message: which of how many replies is due.
-    Message {
-        next: usize,
-        of: usize,
-    },
+    Message(Verdict),
     Authenticate {
         name: MechanismName,
         initial: Option<Initial>,
     },
     Credentials(Exchange),
+}
+
+/// The end of a message: what was answered, and what is due.
+#[derive(Clone, Copy, Default)]
+struct Verdict {
+    /// Recipients that are answered for, and how many were.
+    of: usize,
+    next: usize,
+    /// The message is answered for, too, behind them.
+    whole: bool,
+    /// Somebody was accepted; somebody may try again.
+    accepted: bool,
+    deferred: bool,
 }
 
 impl Server {
@@ -217,6 +242,15 @@ impl Server {
         self.state = State::Command;
         self.commands = 0;
         Ok(())
+    }
+
+    /// The TLS that is up, or is about to be [told of](Self::secured), has no name that a mechanism could bind to: `-PLUS`
+    /// mechanisms are not offered and not taken in this session.
+    ///
+    /// [`Accepted`](crate::Accepted) calls it where [`Facts::bindings`](crate::tls::Facts::bindings) are empty, which under TLS
+    /// 1.2 is every server whose certificate has no `tls-server-end-point` (RFC 5929 section 4), one signed with Ed25519 say.
+    pub fn without_channel_binding(&mut self) {
+        self.config.mechanisms.retain(|one| !one.binds_channel());
     }
 
     /// Closes the session at the next reply boundary: what is under way is answered, then 421 is said (RFC 5321 section 3.8).

@@ -4,6 +4,7 @@
 //! bringing anything; a command with rules of its own is done in the file of that name.
 
 use alloc::string::{String, ToString};
+use core::cell::Cell;
 
 use super::line::LineFault;
 use super::parse::{Said, parse};
@@ -19,21 +20,36 @@ impl Server {
         let in_auth = matches!(self.state, State::Auth(_));
         let auth = in_auth || !self.config.mechanisms.is_empty();
         let longest = if auth { limits.line.max(limits.auth_line) } else { limits.line };
-        let limit = |head: &[u8]| match head.get(..5) {
-            _ if in_auth => limits.auth_line,
-            Some(verb) if auth && verb.eq_ignore_ascii_case(b"AUTH ") => longest,
-            _ => limits.line,
+        // A response is one wherever it stands, behind AUTH too (RFC 4954 section 6, 5.5.6).
+        let (response, chunk) = (Cell::new(in_auth), Cell::new(false));
+        let limit = |head: &[u8]| {
+            let is = |verb: &[u8]| head.get(..verb.len()).is_some_and(|said| said.eq_ignore_ascii_case(verb));
+            chunk.set(!in_auth && is(b"BDAT"));
+            if auth && is(b"AUTH ") {
+                response.set(true);
+            }
+            match () {
+                () if in_auth => limits.auth_line,
+                () if response.get() => longest,
+                () => limits.line,
+            }
         };
         let line = self.lines.receive(input, longest, limit)?;
         self.since = Some(self.now);
         Some(match line {
             Ok(line) if in_auth => self.respond(Some(&line)),
             Ok(line) => self.obey(&line),
+            // What counts the octets behind it cannot be read, and nothing of them may be: whoever is less strict has sent them as
+            // those of a message.
+            Err(_) if chunk.get() => {
+                self.fail(Some(replies::CHUNK_SIZE), Error::ChunkSize);
+                None
+            }
             Err(fault) => {
                 // A response that cannot be read ends the exchange.
                 self.state = State::Command;
                 self.fault(match fault {
-                    LineFault::TooLong if in_auth => replies::AUTH_LINE_TOO_LONG,
+                    LineFault::TooLong if response.get() => replies::AUTH_LINE_TOO_LONG,
                     LineFault::TooLong => replies::LINE_TOO_LONG,
                     LineFault::BareLineFeed => replies::BARE_LINE_FEED,
                 })
@@ -49,16 +65,17 @@ impl Server {
                 self.close();
                 return Some(Event::Quit);
             }
-            _ if self.turned_away => return self.fault(replies::ONLY_QUIT),
             Ok(Said::Bdat { size: None, .. }) => {
                 self.fail(Some(replies::CHUNK_SIZE), Error::ChunkSize);
                 return None;
             }
-            // It is counted at its end, where it was refused; octets of a message have a limit of their own.
+            // It is counted at its end, where it was refused; octets of a message have a limit of their own. Whatever the state is:
+            // its octets are passed over, and are never commands.
             Ok(Said::Bdat { size: Some(size), last }) if size > 0 => {
                 self.begin_chunk(size, last);
                 return None;
             }
+            _ if self.turned_away => return self.fault(replies::ONLY_QUIT),
             Ok(said) => said,
             Err(fixed) => return self.fault(fixed),
         };
@@ -125,7 +142,7 @@ impl Server {
     fn etrn(&mut self, node: &str) -> Option<Event> {
         let fixed = match () {
             () if !self.config.offers("ETRN", self.session.secured) => replies::NO_ETRN,
-            () if !self.session.extended => replies::EXTENDED_HELLO_FIRST,
+            () if !self.session.extended => self.hello_first(),
             // RFC 1985 section 5: illegal between MAIL and the end of the message.
             () if self.transaction.is_some() => replies::IN_TRANSACTION,
             () if node.contains([' ', '\t']) => replies::ARGUMENT_SYNTAX,
@@ -137,7 +154,7 @@ impl Server {
     fn xclient(&mut self, words: &str) -> Option<Event> {
         let fixed = match xclient::read(words, self.session.xclient.clone().unwrap_or_default()) {
             _ if !self.config.offers("XCLIENT", self.session.secured) => replies::NOT_PERMITTED,
-            _ if !self.session.extended => replies::EXTENDED_HELLO_FIRST,
+            _ if !self.session.extended => self.hello_first(),
             _ if self.transaction.is_some() => replies::IN_TRANSACTION,
             Err(fixed) => fixed,
             Ok(said) => {

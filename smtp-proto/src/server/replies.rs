@@ -26,6 +26,7 @@ pub(super) const QUEUE_STARTED: Fixed = fixed(250, "2.0.0", "Queuing started");
 pub(super) const SENDER_OK: Fixed = fixed(250, "2.1.0", "Sender OK");
 pub(super) const RECIPIENT_OK: Fixed = fixed(250, "2.1.5", "Recipient OK");
 pub(super) const START_MAIL: Fixed = fixed(354, "", "Send the message, end with CRLF.CRLF");
+pub(super) const EACH_RECIPIENT: Fixed = fixed(353, "", "Content analysis has started");
 pub(super) const CHUNK_OK: Fixed = fixed(250, "2.0.0", "Chunk received");
 pub(super) const MESSAGE_OK: Fixed = fixed(250, "2.0.0", "Message accepted");
 pub(super) const AUTHENTICATED: Fixed = fixed(235, "2.7.0", "Authentication succeeded");
@@ -103,7 +104,7 @@ mod tests {
             let inside = line.split_once("fixed(").unwrap().1;
             let (code, rest) = inside.split_once(", \"").unwrap();
             let status = rest.split('"').next().unwrap();
-            assert!(status.is_empty() && code == "354" || status[..1] == code[..1], "{line}");
+            assert!(status.is_empty() && code.starts_with('3') || status[..1] == code[..1], "{line}");
             seen += 1;
         }
         assert!(seen > 40);

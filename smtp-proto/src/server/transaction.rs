@@ -13,6 +13,8 @@ use crate::parameter::{BodyKind, MailParameters, RcptParameters, extension_of_ma
 pub(super) struct Transaction {
     /// BODY=BINARYMIME.
     pub(super) binary: bool,
+    /// PRDR: each accepted recipient is to be answered for.
+    pub(super) each: bool,
     /// SMTPUTF8.
     pub(super) international: bool,
     /// BDAT was used, so DATA is no longer lawful.
@@ -38,7 +40,8 @@ impl Server {
         match checked {
             Ok(parameters) => {
                 let binary = parameters.body == Some(BodyKind::BinaryMime);
-                let transaction = Transaction { binary, international: parameters.smtputf8, ..Transaction::default() };
+                let (each, international) = (parameters.prdr, parameters.smtputf8);
+                let transaction = Transaction { binary, each, international, ..Transaction::default() };
                 self.state = State::Question(Open::Mail(transaction));
                 Some(Event::Mail { from, parameters })
             }

@@ -17,12 +17,13 @@ use crate::transparent::Transparent;
 use crate::wire::{Break, Wire};
 
 /// An envelope with what the control asks for.
-fn given(more: u8) -> Envelope {
+fn given(more: u8, each: u8) -> Envelope {
+    let envelope = if each & 1 > 0 { envelope().prdr() } else { envelope() };
     if more & 2 == 0 {
-        return envelope();
+        return envelope;
     }
     let delay = Notify { delay: true, ..Notify::default() };
-    let given = envelope().ret(Ret::Headers).notify(1, delay).envid("a=b");
+    let given = envelope.ret(Ret::Headers).notify(1, delay).envid("a=b");
     given.and_then(|given| given.orcpt(0, "rfc822", "b+b@example.net")).expect("lawful parameters")
 }
 
@@ -33,7 +34,7 @@ pub fn pair(input: &[u8]) {
     let security = [Security::None, Security::StartTls, Security::Implicit, Security::Auto][usize::from(flags % 4)];
     let grouping = if flags & 4 > 0 { Grouping::OneByOne } else { Grouping::Groups };
     let config = Config::new("localhost", 25).security(security).tls(Transparent).grouping(grouping);
-    let config = config.entropy(|octets| octets.fill(7));
+    let mut config = config.entropy(|octets| octets.fill(7));
     let mut server = Host::new("mx.example.org").expect("a name").ask(ASKS).with("DSN").expect("an extension");
     for (bit, keyword) in [(8, "PIPELINING"), (16, "CHUNKING"), (32, "SIZE")] {
         if flags & bit > 0 {
@@ -44,17 +45,14 @@ pub fn pair(input: &[u8]) {
     let implicit = security == Security::Implicit;
     let offers = implicit || security == Security::StartTls || flags & 64 > 0;
     let piece = usize::from(control.next()).max(1);
-    let mut wire = Wire::new(config.clone(), server.clone(), offers.then_some(acceptor.clone()), implicit, piece);
     let refuse = control.next();
-    let refused = ["bob@example.net", "carol@example.net"].into_iter().enumerate();
-    wire.manners.refuse = refused.filter(|(at, _)| refuse & (1 << at) > 0).map(|(_, to)| to.into()).collect();
     let place = usize::from(control.next()) * 4 + usize::from(control.next());
-    match control.next() % 4 {
-        1 => wire.breaks = Some(Break { up: place, down: usize::MAX, swallows: false }),
-        2 => wire.breaks = Some(Break { up: place, down: usize::MAX, swallows: true }),
-        3 => wire.breaks = Some(Break { up: usize::MAX, down: place, swallows: true }),
-        _ => {}
-    }
+    let breaks = match control.next() % 4 {
+        1 => Some(Break { up: place, down: usize::MAX, swallows: false }),
+        2 => Some(Break { up: place, down: usize::MAX, swallows: true }),
+        3 => Some(Break { up: usize::MAX, down: place, swallows: true }),
+        _ => None,
+    };
     let more = control.next();
     // PIPECONNECT: what is remembered of the server, truly or not.
     let early = control.next();
@@ -65,17 +63,27 @@ pub fn pair(input: &[u8]) {
                 offer += keyword;
             }
         }
-        let client = config.remembered(offer.parse().expect("an offer"));
-        let server = if early & 16 > 0 { server.with("PIPECONNECT").expect("an extension") } else { server };
-        let manners = std::mem::take(&mut wire.manners);
-        let breaks = wire.breaks;
-        wire = Wire::new(client, server, offers.then_some(acceptor), implicit, piece);
-        (wire.manners, wire.breaks) = (manners, breaks);
+        config = config.remembered(offer.parse().expect("an offer"));
+        if early & 16 > 0 {
+            server = server.with("PIPECONNECT").expect("an extension");
+        }
     }
+    // PRDR: who is refused once the message is there, each by himself or all by the last word.
+    let each = control.next();
+    if each & 1 > 0 {
+        server = server.with("PRDR").expect("an extension");
+    }
+    let mut wire = Wire::new(config, server, offers.then_some(acceptor), implicit, piece);
+    wire.breaks = breaks;
+    let some = |bits: u8| {
+        let all = ["bob@example.net", "carol@example.net"].into_iter().enumerate();
+        all.filter(|(at, _)| bits & (1 << at) > 0).map(|(_, to)| to.to_owned()).collect()
+    };
+    (wire.manners.refuse, wire.manners.full, wire.manners.takes_back) = (some(refuse), some(each >> 1), each & 8 > 0);
     let messages: Vec<&[u8]> = turns(data).into_iter().take(4).collect();
     let mut ids = Vec::new();
     for message in &messages {
-        ids.push((wire.client.send(given(more), LineEndings::Canonical).expect("an open session"), *message));
+        ids.push((wire.client.send(given(more, each), LineEndings::Canonical).expect("an open session"), *message));
         if more & 8 > 0 {
             wire.client.command(Command::vrfy("bob").expect("a command")).expect("an open session");
         }
@@ -105,7 +113,7 @@ pub fn pair(input: &[u8]) {
             assert!(!accepted, "accepted, and it never arrived");
             continue;
         };
-        let expected = given(more).reverse_path().to_string();
+        let expected = given(more, each).reverse_path().to_string();
         assert_eq!(
             (&one.from, one.mail.envid.as_ref().map(EnvelopeId::as_str)),
             (&expected, (more & 2 > 0).then_some("a=b"))

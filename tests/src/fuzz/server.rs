@@ -43,6 +43,9 @@ fn host(flags: u8, more: u8) -> Host {
     if more & 2 > 0 {
         config = EXTENSIONS.into_iter().fold(config, with).with_own("XODD a", &["XODD"]).expect("an extension");
     }
+    if more & 64 > 0 {
+        config = with(config, "PRDR");
+    }
     config.permit_xclient(more & 4 > 0)
 }
 
@@ -60,7 +63,9 @@ fn answer(server: &mut Server, event: Option<&server::Event>, answers: u8, more:
                 _ => 128,
             };
             let own = |number| Reply::new(Code::new(number).expect("a code"), "x\ny").expect("a reply");
-            match (answers & bit == 0, more & 16 > 0) {
+            // Not all alike, where each is answered for.
+            let differs = more & 128 > 0 && matches!(decision.question(), Question::MessageFor(at) if at % 2 == 1);
+            match ((answers & bit == 0) != differs, more & 16 > 0) {
                 (true, false) => decision.accept(),
                 (true, true) => {
                     let number = match decision.question() {

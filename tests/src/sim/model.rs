@@ -30,11 +30,14 @@ pub(super) fn envelope(message: &Message, to: &[String]) -> Option<Envelope> {
     if message.asks.priority {
         envelope = envelope.mt_priority(-3).ok()?;
     }
+    if message.asks.prdr {
+        envelope = envelope.prdr();
+    }
     Some(if message.asks.require_tls { envelope.require_tls() } else { envelope })
 }
 
 /// What must be said with MAIL where a message is delivered: ENVID and RET by RFC 3461 sections 4.3 and 4.4, BY by RFC 2852
-/// section 4, MT-PRIORITY by RFC 6710 section 3, REQUIRETLS by RFC 8689 section 2.
+/// section 4, MT-PRIORITY by RFC 6710 section 3, REQUIRETLS by RFC 8689 section 2, PRDR by draft-hall-prdr-00 section 4.2.
 fn asked_of_mail(message: &Message) -> Vec<(&'static str, Option<&'static str>)> {
     let asks = message.asks;
     let all = [
@@ -43,6 +46,7 @@ fn asked_of_mail(message: &Message) -> Vec<(&'static str, Option<&'static str>)>
         (asks.by, "BY", Some("3600;R")),
         (asks.priority, "MT-PRIORITY", Some("-3")),
         (asks.require_tls, "REQUIRETLS", None),
+        (asks.prdr, "PRDR", None),
     ];
     all.into_iter().filter(|(asked, ..)| *asked).map(|(_, keyword, value)| (keyword, value)).collect()
 }

@@ -214,22 +214,31 @@ impl Owner {
         true
     }
 
-    /// One answer; in LMTP one for each recipient, in their order.
+    /// One answer; in LMTP and PRDR one for each recipient, in their order; in PRDR the last word behind them, which is of those
+    /// who were accepted, and without which nobody is.
     fn take(&mut self, server: &mut Accepted, coverage: &mut Coverage) {
         let mut waiting = std::mem::take(&mut self.to).into_iter();
         let mut to = Vec::new();
         let message = waiting.as_slice().first().and_then(|to| message_of(to));
+        let (mut one_by_one, mut last_word) = (false, false);
         while let Some(decision) = server.decision() {
             if decision.question() == Question::Message {
-                if self.decide_about(server, self.policy.message, message, None, true, coverage) {
+                last_word = self.decide_about(server, self.policy.message, message, None, true, coverage);
+                if one_by_one {
+                    coverage.met("PRDR", if last_word { "accepted for some" } else { "taken back" });
+                } else if last_word {
                     to.extend(waiting.by_ref());
                 }
                 break;
             }
+            one_by_one = true;
             let recipient = waiting.next().expect("no more answers than recipients");
             if self.decide_about(server, self.policy.message, message, Some(recipient.clone()), true, coverage) {
                 to.push(recipient);
             }
+        }
+        if self.parameters.iter().any(|one| one.keyword() == "PRDR") && !last_word {
+            to.clear();
         }
         let content = std::mem::take(&mut self.content);
         if !to.is_empty() {

@@ -50,6 +50,8 @@ pub struct Asks {
     pub priority: bool,
     /// REQUIRETLS (RFC 8689).
     pub require_tls: bool,
+    /// PRDR (draft-hall-prdr-00).
+    pub prdr: bool,
 }
 
 /// What a proxy on the way does.

@@ -213,6 +213,7 @@ fn message(dice: &mut Dice, at: usize) -> Message {
             by: dice.one_in(20),
             priority: dice.one_in(20),
             require_tls: dice.one_in(30),
+            prdr: dice.one_in(6),
         },
         abandoned: dice.one_in(60),
     }
@@ -329,7 +330,7 @@ fn server(dice: &mut Dice, lmtp: bool, calm: bool) -> (server::Config, bool) {
             config = config.without(keyword);
         }
     }
-    for keyword in ["BINARYMIME", "DSN", "PIPECONNECT", "REQUIRETLS", "LIMITS", "DELIVERBY", "MT-PRIORITY"] {
+    for keyword in ["BINARYMIME", "DSN", "PIPECONNECT", "REQUIRETLS", "LIMITS", "DELIVERBY", "MT-PRIORITY", "PRDR"] {
         if dice.one_in(2) {
             config = config.with(keyword).expect("an extension");
         }

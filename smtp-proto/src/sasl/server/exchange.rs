@@ -55,7 +55,7 @@ pub(super) struct Exchange<S> {
 
 impl<S: Steps> Exchange<S> {
     /// A mechanism whose first challenge the client must have seen.
-    #[cfg(feature = "cram-md5")]
+    #[cfg(any(feature = "cram-md5", feature = "digest-md5"))]
     pub(super) const fn server_first(steps: S, challenge: Vec<u8>) -> Self {
         Self { steps, challenge, turn: Turn::First { skippable: false }, failed: None }
     }

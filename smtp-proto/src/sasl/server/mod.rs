@@ -8,8 +8,8 @@
 //! - [`transmit`](Machine::transmit) appends the next challenge and says whether there is one, were it empty. An initial
 //!   response in the AUTH command is received without asking for the first challenge.
 //! - [`receive`](Machine::receive) is called once a response, with all of it, and takes all of it. Its event is a question
-//!   ([`Event::Verify`], [`Event::VerifyToken`], [`Event::Lookup`]) or the outcome ([`Event::Authenticated`],
-//!   [`Event::Refused`]); `None` means that there is a challenge to transmit.
+//!   ([`Event::Verify`], [`Event::VerifyToken`], [`Event::Lookup`], [`Event::External`], [`Event::Anonymous`]) or the outcome
+//!   ([`Event::Authenticated`], [`Event::Refused`]); `None` means that there is a challenge to transmit.
 //! - [`answer`](Mechanism::answer) answers a question, and gives the outcome where the answer settles it; `None` again means
 //!   that there is a challenge to transmit.
 //! - [`finish`](Machine::finish) is `Ok` only after [`Event::Authenticated`].
@@ -38,7 +38,10 @@ use super::{Channel, Error, MechanismName, Misuse, Nonce};
 
 #[cfg(feature = "cram-md5")]
 mod cram_md5;
+#[cfg(feature = "digest-md5")]
+mod digest_md5;
 mod exchange;
+mod external;
 mod login;
 mod oauth;
 mod plain;
@@ -73,7 +76,7 @@ pub enum Event {
         token: Secret,
     },
     /// What is stored of this user, and may the user act as `authzid`? Answer with what the mechanism needs:
-    /// [`Answer::Password`] for CRAM-MD5, `Answer::Scram` for SCRAM; else [`Answer::Refuse`].
+    /// [`Answer::Password`] for CRAM-MD5 and DIGEST-MD5, `Answer::Scram` for SCRAM; else [`Answer::Refuse`].
     ///
     /// Who would hide from a SCRAM client which users exist answers with `ScramKeys::decoy`.
     Lookup {
@@ -83,6 +86,20 @@ pub enum Event {
         user: String,
         /// The mechanism that asks.
         mechanism: MechanismName,
+    },
+    /// EXTERNAL: who has the client proved to be below this exchange, by the certificate that TLS verified say, and may it act as
+    /// `authzid`? Answer with [`Answer::AcceptAs`] or [`Answer::Refuse`].
+    External {
+        /// As whom the client wants to act, where it said so; else the owner derives it from who the client is (RFC 4422
+        /// appendix A).
+        authzid: Option<String>,
+    },
+    /// ANONYMOUS: may somebody in whom nobody knows? Answer with [`Answer::AcceptAs`], naming the user that stands for all of
+    /// them, or [`Answer::Refuse`].
+    Anonymous {
+        /// Whatever the client said of itself, an address perhaps; nothing is proved of it. At most 255 characters, no
+        /// controls; may be empty.
+        trace: String,
     },
     /// The client has proved that it is this user. The exchange is over.
     Authenticated {
@@ -101,6 +118,8 @@ pub enum Event {
 pub enum Answer {
     /// Yes.
     Accept,
+    /// Yes, and it is this user. For [`Event::External`] and [`Event::Anonymous`], which prove nobody's name by themselves.
+    AcceptAs(String),
     /// No: wrong, unknown, or not permitted; the client is not told which.
     Refuse,
     /// No, and this JSON tells the client why (RFC 7628 section 3.2.2). For [`Event::VerifyToken`] only.
@@ -135,15 +154,17 @@ impl fmt::Debug for dyn Mechanism + '_ {
 pub const fn is_available(name: &MechanismName) -> bool {
     match name {
         MechanismName::CramMd5 => cfg!(feature = "cram-md5"),
+        MechanismName::DigestMd5 => cfg!(feature = "digest-md5"),
         name if name.is_scram() => cfg!(feature = "scram"),
         MechanismName::Plain | MechanismName::Login | MechanismName::OAuthBearer | MechanismName::XOAuth2 => true,
+        MechanismName::External | MechanismName::Anonymous => true,
         _ => false,
     }
 }
 
 /// Starts the server side of a mechanism.
 ///
-/// `host` is the name of this server, for challenges that hold it (CRAM-MD5). Whether a mechanism may be used on a channel
+/// `host` is the name of this server, for challenges that hold it (CRAM-MD5, DIGEST-MD5). Whether a mechanism may be used on a channel
 /// that is not secure is decided by whoever offers it, not here.
 ///
 /// # Errors
@@ -155,8 +176,12 @@ pub fn start(name: &MechanismName, channel: &Channel, host: &str, nonce: Nonce) 
         MechanismName::Plain => Box::new(plain::start()),
         MechanismName::Login => Box::new(login::start()),
         MechanismName::OAuthBearer | MechanismName::XOAuth2 => Box::new(oauth::start(name)),
+        MechanismName::External => Box::new(external::external()),
+        MechanismName::Anonymous => Box::new(external::anonymous()),
         #[cfg(feature = "cram-md5")]
         MechanismName::CramMd5 => Box::new(cram_md5::start(host, nonce)?),
+        #[cfg(feature = "digest-md5")]
+        MechanismName::DigestMd5 => Box::new(digest_md5::start(host, super::SERVICE, super::text(nonce))?),
         #[cfg(feature = "scram")]
         name if name.is_scram() => Box::new(scram::start(name, channel, nonce)?),
         _ => return Err(Misuse::Unavailable(name.clone())),
@@ -195,7 +220,9 @@ pub(super) mod duel {
                 continue;
             }
             let mut event = server.receive(NOW, &mut &response[..]).unwrap();
-            if let Some(question @ (Event::Verify { .. } | Event::VerifyToken { .. } | Event::Lookup { .. })) = &event {
+            if let Some(question) =
+                event.as_ref().filter(|event| !matches!(event, Event::Authenticated { .. } | Event::Refused))
+            {
                 event = server.answer(owner(question)).unwrap();
             }
             match event {

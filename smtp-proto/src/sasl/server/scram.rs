@@ -299,24 +299,59 @@ mod tests {
         assert!(matches!(outcome.server, Event::Authenticated { .. }));
     }
 
-    /// Takes the messages of RFC 5802 section 5 as the server.
-    #[test]
-    fn the_exchange_of_rfc_5802_section_5() {
-        let mut scram = start_with(&M::ScramSha1, &Channel::clear(), "3rfcNHYJY1ZVvWVs7j".into()).unwrap();
-        let mut first = &b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL"[..];
-        assert!(matches!(scram.receive(NOW, &mut first), Ok(Some(Event::Lookup { .. }))));
-        let salt = decode("QSXCR+Q6sek8bf92").unwrap();
-        let keys = ScramKeys::derive(ScramHash::Sha1, &"pencil".into(), salt, 4096).unwrap();
+    /// Takes the messages of a published exchange as the server; `nonces` are the client's and ours.
+    fn published(name: &M, nonces: [&str; 2], salt: &str, proof: &str, signature: &str) {
+        let [theirs, ours] = nonces;
+        let mut scram = start_with(name, &Channel::clear(), ours.into()).unwrap();
+        let first = format!("n,,n=user,r={theirs}");
+        let asked = scram.receive(NOW, &mut first.as_bytes());
+        assert!(matches!(asked, Ok(Some(Event::Lookup { user, authzid: None, .. })) if user == "user"));
+        let keys =
+            ScramKeys::derive(ScramHash::of(name).unwrap(), &"pencil".into(), decode(salt).unwrap(), 4096).unwrap();
         assert_eq!(scram.answer(Answer::Scram(keys)), Ok(None));
         let mut out = Vec::new();
         assert!(scram.transmit(NOW, &mut out));
-        assert_eq!(out, b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096");
-        let last = "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
-        assert_eq!(scram.receive(NOW, &mut last.as_bytes()), Ok(None));
+        assert_eq!(text(&out), Ok(&*format!("r={theirs}{ours},s={salt},i=4096")));
+        let last = format!("c=biws,r={theirs}{ours},p={proof}");
+        assert_eq!(scram.receive(NOW, &mut last.as_bytes()), Ok(None), "{name}");
         out.clear();
         assert!(scram.transmit(NOW, &mut out));
-        assert_eq!(out, b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=");
+        assert_eq!(text(&out), Ok(&*format!("v={signature}")));
         assert_eq!(scram.finish(), Err(Error::OutOfOrder));
+    }
+
+    #[test]
+    fn the_exchange_of_rfc_5802_section_5() {
+        published(
+            &M::ScramSha1,
+            ["fyko+d2lbbFgONRv9qkxdawL", "3rfcNHYJY1ZVvWVs7j"],
+            "QSXCR+Q6sek8bf92",
+            "v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+            "rmF9pqV8S7suAoZWja4dJRkFsKQ=",
+        );
+    }
+
+    #[test]
+    fn the_exchange_of_rfc_7677_section_3() {
+        published(
+            &M::ScramSha256,
+            ["rOprNGfwEbeRWgbNEkqO", "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"],
+            "W22ZaJ0SNY7soEsUEjb6gQ==",
+            "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+            "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+        );
+    }
+
+    /// No RFC has an example for SHA-512; this one is in the tests of Apache Qpid Proton and of other implementations.
+    #[test]
+    fn the_exchange_for_sha_512_that_implementations_share() {
+        published(
+            &M::ScramSha512,
+            ["rOprNGfwEbeRWgbNEkqO", "02431b08-2f89-4bad-a4e6-80c0564ec865"],
+            "Yin2FuHTt/M0kJWb0t9OI32n2VmOGi3m+JfjOvuDF88=",
+            "Hc5yec3NmCD7t+kFRw4/3yD6/F3SQHc7AVYschRja+Bc3sbdjlA0eH1OjJc0DD4ghn1tnXN5/Wr6qm9xmaHt4A==",
+            "BQuhnKHqYDwQWS5jAw4sZed+C9KFUALsbrq81bB0mh+bcUUbbMPNNmBIupnS2AmyyDnG5CTBQtkjJ9kyY4kzmw==",
+        );
     }
 
     fn first(name: &M, channel: &Channel, message: &str) -> Result<Option<Event>, Error> {

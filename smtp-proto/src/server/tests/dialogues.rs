@@ -137,6 +137,61 @@ fn helo_gives_plain_smtp() {
 }
 
 #[test]
+fn behind_helo_there_are_no_extensions() {
+    // RFC 5321 sections 2.2.1 and 4.1.1.11, RFC 4954 section 4, RFC 1985 section 4.
+    let config = config().with("ETRN").unwrap().permit_xclient(true).mechanisms([MechanismName::Plain]).starttls(true);
+    let words = "C: AUTH PLAIN AHRpbQBzZWNyZXQ=
+         C: ETRN a.example
+         C: XCLIENT NAME=x
+         S: 503 EHLO first
+         S: 503 EHLO first
+         S: 503 EHLO first
+         C: RSET
+         C: NOOP
+         C: HELP
+         C: VRFY x
+         C: EXPN x
+         S: 250 Reset
+         S: 250 OK
+         S: 214 See RFC 5321
+         S: 252 Cannot verify; send the mail and see
+         S: 502 EXPN is not implemented
+         ";
+    let owner = play(
+        &config.danger_allow_clear_text_auth(true),
+        &[
+            "S: 220 mx.example ESMTP
+             ",
+            words,
+            "C: HELO c.example
+             S: 250 mx.example
+             ",
+            words,
+            "C: MAIL FROM:<a@b> BODY=8BITMIME
+             C: MAIL FROM:<a@b> SMTPUTF8
+             C: MAIL FROM:<d\u{f6}rte@b>
+             C: MAIL FROM:<a@b> AUTH=<>
+             C: MAIL FROM:<a@b>
+             C: RCPT TO:<d\u{f6}rte@b>
+             C: RCPT TO:<c@d> NOTIFY=NEVER
+             C: RCPT TO:<c@d>
+             S: 555 Parameter not recognized
+             S: 555 Parameter not recognized
+             S: 553 Address needs SMTPUTF8
+             S: 555 Parameter not recognized
+             S: 250 Sender OK
+             S: 553 Address needs SMTPUTF8
+             S: 555 Parameter not recognized
+             S: 250 Recipient OK
+             C: STARTTLS
+             S: 220 Ready to start TLS",
+        ]
+        .concat(),
+    );
+    assert_eq!(owner.server.session().helo(), None);
+}
+
+#[test]
 fn starttls_is_taken_before_ehlo() {
     let owner = play(
         &config().starttls(true),

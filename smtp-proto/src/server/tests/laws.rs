@@ -228,10 +228,11 @@ fn no_settings_that_cannot_be_spoken() {
 }
 
 /// Words that matter, and rubbish between them.
-const WORDS: [&[u8]; 29] = [
+const WORDS: [&[u8]; 30] = [
     b"EHLO a\r\n",
     b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\n",
     b"EHLO a\r\nMAIL FROM:<a@b> BODY=BINARYMIME\r\nRCPT TO:<a@b>\r\n",
+    b"EHLO a\r\nMAIL FROM:<a@b> PRDR\r\nRCPT TO:<a@b>\r\nRCPT TO:<c@d>\r\n",
     b"MAIL FROM:<a@b>\r\n",
     b"RCPT TO:<a@b>\r\n",
     b"RCPT TO:<refused@b>\r\n",
@@ -273,7 +274,7 @@ fn no_cut_makes_a_difference() {
     let names = [MechanismName::Plain, MechanismName::Login];
     let all = config().mechanisms(names).danger_allow_clear_text_auth(true).starttls(true).with("BINARYMIME").unwrap();
     let asks = [Ask::Data, Ask::Verify, Ask::Help, Ask::Unknown];
-    let all = all.ask(asks).with("ETRN").unwrap().permit_xclient(true);
+    let all = all.ask(asks).with("ETRN").unwrap().with("PRDR").unwrap().permit_xclient(true);
     let (mut messages, mut halves) = (0, 0);
     for _ in 0..7000 {
         let mut wire = Vec::new();

@@ -27,7 +27,9 @@ fn dots_come_off_and_nothing_else() {
         ("C: ..\nC: .", ".\\r\\n"),
         ("C: ...\nC: .x\nC: .", "..\\r\\nx\\r\\n"),
         ("C:\nC: a \nC: .", "\\r\\na \\r\\n"),
+        // NUL is handed out as any octet: whether it can be stored is the owner's to say.
         ("C: \\x00\\xff\nC: .", "\\x00\\xff\\r\\n"),
+        ("C: a\\0\nC: .\\0\nC: .", "a\\x00\\r\\n\\x00\\r\\n"),
     ] {
         let owner = transaction(&config(), &[DATA, wire, "\nS: 250 2.0.0 Message accepted"].concat());
         assert_eq!(owner.events[2], ["message ", content].concat());
@@ -139,6 +141,38 @@ fn octets_of_a_refused_chunk_are_never_commands() {
 }
 
 #[test]
+fn a_chunk_before_ehlo_or_behind_helo_is_passed_over() {
+    // RFC 3030 section 2: BDAT is for a session that EHLO has announced CHUNKING in. What it counts is never a command.
+    let chunk = "C: BDAT 21 LAST\nC: QUIT\\r\\nMAIL FROM:<a@b>\\c\nC: BDAT 0 LAST\nC: BDAT 6\nC: QUIT\\r\\n\\c\n";
+    let refused = "S: 503 EHLO first\nS: 503 EHLO first\nS: 503 EHLO first\n";
+    let opened = "C: HELO c.example\nC: MAIL FROM:<a@b>\nC: RCPT TO:<c@d>\nS: 250 mx.example\nS: 250 Sender OK\nS: 250 Recipient OK\n";
+    for opening in ["", opened] {
+        let transcript = ["S: 220 mx.example ESMTP\n", opening, chunk, refused].concat();
+        let owner = play(&config(), &[&transcript, "C: NOOP\nS: 250 OK"].concat());
+        assert!(!owner.server.is_closed() && owner.events.iter().all(|event| !event.starts_with("message")));
+    }
+    // The transaction is as it was: DATA brings the message.
+    let message = "C: DATA\nS: 354 Send the message, end with CRLF.CRLF\nC: a\nC: .\nS: 250 Message accepted";
+    let owner = play(&config(), &["S: 220 mx.example ESMTP\n", opened, chunk, refused, message].concat());
+    assert_eq!(owner.events[2], "message a\\r\\n");
+    play(&config().lmtp(true), "S: 220 mx.example LMTP\nC: BDAT 4 LAST\nC: QUIT\\c\nS: 503 Introduce yourself first");
+    play(
+        &config().without("CHUNKING"),
+        "S: 220 mx.example ESMTP\nC: BDAT 6 LAST\nC: QUIT\\r\\n\\c\nS: 502 BDAT is not available",
+    );
+}
+
+#[test]
+fn a_chunk_behind_a_refused_greeting_is_passed_over() {
+    let mut owner = Owner::new(config().hold_greeting(true));
+    owner.server.decision().unwrap().reject();
+    owner.give(&mut &b"BDAT 6\r\nQUIT\r\nBDAT 0 LAST\r\nNOOP\r\n"[..]);
+    let said = String::from_utf8(core::mem::take(&mut owner.output)).unwrap();
+    assert_eq!(said, ["554 No SMTP service here\r\n", &"503 Only QUIT is taken here\r\n".repeat(3)].concat());
+    assert!(!owner.server.is_closed());
+}
+
+#[test]
 fn bare_endings_in_chunks_are_refused_whatever_the_cut() {
     for (chunks, half) in [
         ("C: BDAT 3\nC: a\\nb\\c\n", "half a"),
@@ -152,6 +186,8 @@ fn bare_endings_in_chunks_are_refused_whatever_the_cut() {
         assert_eq!(owner.events[2..4], [half, "Abandoned(BareLineEnding)"]);
         assert_eq!(owner.events.len(), 5);
     }
+    let owner = transaction(&config(), "C: BDAT 4 LAST\nC: \\0a\\r\\n\\c\nS: 250 2.0.0 Message accepted");
+    assert_eq!(owner.events[2], "message \\x00a\\r\\n");
     // The two halves of CRLF in two chunks; a CR that nothing follows.
     let owner = transaction(
         &config(),
@@ -203,6 +239,18 @@ fn a_chunk_without_a_size_ends_the_session() {
         );
         assert_eq!(owner.result, Err(Error::ChunkSize));
     }
+    // A line that is none, in whole or from its middle on; who reads on sees the octets of a message as commands.
+    for line in ["BDAT 5 LAST\\n", "bdat 5\\nNOOP", "BDAT\\n", &["BDAT ", &"0".repeat(2048), "5"].concat()] {
+        let smuggled = "C: RCPT TO:<mallory@d>\nC: DATA\n";
+        let end = "S: 421 4.5.2 Cannot read the chunk size, closing the connection";
+        let owner = transaction(&config(), &["C: ", line, "\n", smuggled, end].concat());
+        assert_eq!(owner.result, Err(Error::ChunkSize), "{line}");
+        assert!(owner.server.is_closed() && owner.events.len() == 2);
+    }
+    // Where LF ends lines it is a size like any.
+    let lenient = config().bare_line_feeds_in_commands(true);
+    let owner = transaction(&lenient, "C: BDAT 3 LAST\\nab\\n\\c\nS: 550 5.6.0 Bare CR or LF in the message");
+    assert_eq!(owner.result, Ok(()));
 }
 
 #[test]

@@ -7,7 +7,9 @@ mod auth;
 mod dialogues;
 mod laws;
 mod messages;
+mod odd;
 mod pair;
+mod prdr;
 mod questions;
 
 use alloc::format;
@@ -16,8 +18,8 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::reply::{Code, Reply};
-use crate::sasl::Channel;
 use crate::sasl::server::{Answer, Event as Asked};
+use crate::sasl::{BindingKind, Channel};
 
 const NOW: Instant = Instant::EPOCH;
 const PIECES: [usize; 6] = [1, 2, 3, 7, 64, usize::MAX];
@@ -95,7 +97,12 @@ impl Owner {
                 if to.as_str().starts_with("refused") { decision.reject() } else { decision.accept() }
             }
             Event::Authenticate { .. } => {
-                self.server.authentication().unwrap().begin(&Channel::clear(), [7; 24]).unwrap();
+                // As under TLS 1.2, where nothing but the server's certificate names the channel.
+                let channel = match self.server.session().secured() {
+                    true => Channel::secured().binding(BindingKind::TlsServerEndPoint, [7; 32]),
+                    false => Channel::clear(),
+                };
+                self.server.authentication().unwrap().begin(&channel, [7; 24]).unwrap();
             }
             Event::Credentials(asked) => {
                 let answer = match asked {
