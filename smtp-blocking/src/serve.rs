@@ -62,11 +62,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+impl std::error::Error for Error {}
 
 /// Stops a server, from any thread. Clones are the same one.
 #[derive(Clone, Debug, Default)]

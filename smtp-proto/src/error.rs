@@ -2,6 +2,9 @@
 //!
 //! The rules of this file: an error names its phase, and the hop where there is one; it says what the peer said and what
 //! can be done; it is plain data, so that it can be kept, compared and returned again. It knows no `io::Error`.
+//!
+//! Of every error in every crate: its `Display` says all of it in one line, what is inside included, and so `source()` has nothing to
+//! add: who prints a chain of sources reads each thing once. What is inside is had by its type, from variants, fields and calls.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,6 +16,9 @@ use crate::reply::{MalformedReply, Reply};
 use crate::{sasl, tls};
 
 /// Why a session is over, and where.
+///
+/// Its `Display` says all of it in one line: phase, hop, what the peer said, what to do. Therefore it has no
+/// [`source`](core::error::Error::source), as no error of these crates has; what is inside is had from its fields.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Error {
     /// What was under way.
@@ -132,28 +138,9 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match &self.cause {
-            Cause::Malformed(error) => Some(error),
-            Cause::Tls(error) => Some(error),
-            Cause::Tunnel(error) => Some(error),
-            Cause::Authentication(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl core::error::Error for Error {}
 
-impl core::error::Error for AuthenticationError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Selection(error) => Some(error),
-            Self::Mechanism { error, .. } => Some(error),
-            Self::Credentials { misuse, .. } => Some(misuse),
-            Self::Refused { .. } | Self::NotBase64 { .. } => None,
-        }
-    }
-}
+impl core::error::Error for AuthenticationError {}
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -99,6 +99,9 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+// The unit tests may use it whatever the features are.
+#[cfg(all(test, not(feature = "std")))]
+extern crate std;
 
 pub mod body;
 pub mod client;

@@ -178,11 +178,4 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Session(error) => Some(error),
-            Self::Closed | Self::TimedOut => None,
-        }
-    }
-}
+impl std::error::Error for Error {}

@@ -64,11 +64,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+impl std::error::Error for Error {}
 
 /// Whether the server is being stopped; each session has one of its own.
 #[derive(Clone, Debug)]

@@ -1,9 +1,10 @@
-//! Errors as other people's code meets them: each public one is a `std::error::Error`, and leads to its sources.
+//! Errors as other people's code meets them: each public one is a `std::error::Error` and says all it knows, once.
 
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
+use proxy_proto::Machine;
 use smtp_proto::client::{Envelope, Event, Outcome};
 use smtp_proto::dial::{Attempt, Failure, Why};
 use smtp_proto::reply::{Code, Reply};
@@ -37,6 +38,7 @@ fn every_error_is_one() {
     is_error::<body::UnstuffingError>();
     is_error::<Failure<io::Error>>();
     is_error::<smtp_proto::dial::NotOffered>();
+    is_error::<smtp_proto::client::NotARecording>();
     is_error::<session::Error<io::Error>>();
     is_error::<smtp_tokio::Error>();
     is_error::<smtp_tokio::pool::Error>();
@@ -47,17 +49,11 @@ fn every_error_is_one() {
     is_error::<smtp_async_std::serve::Error>();
 }
 
-/// The error and all its sources, as texts.
+/// The error and all its sources, as texts: what a program prints that follows the chain.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<String> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
         .map(|error| error.to_string())
         .collect()
-}
-
-/// The first of a type, wherever in the chain it is.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
-        .find_map(|error| error.downcast_ref())
 }
 
 fn cause(cause: Cause) -> smtp_proto::Error {
@@ -76,59 +72,112 @@ fn dialled(why: Why<io::Error>) -> session::Error<io::Error> {
     })
 }
 
-#[test]
-fn a_session_leads_to_what_the_mechanism_says() {
-    let mechanism: MechanismName = "SCRAM-SHA-256".parse().unwrap();
-    let error = sasl::Error::ServerNotAuthentic;
-    let error = failed(cause(Cause::Authentication(AuthenticationError::Mechanism { mechanism, error })));
-    assert_eq!(chain(&error).len(), 4);
-    assert_eq!(find::<sasl::Error>(&error), Some(&sasl::Error::ServerNotAuthentic));
-
-    let selection = sasl::SelectionError::NotOffered;
-    let error = failed(cause(Cause::Authentication(AuthenticationError::Selection(selection.clone()))));
-    assert_eq!(find(&error), Some(&selection));
+fn scram() -> MechanismName {
+    "SCRAM-SHA-256".parse().unwrap()
 }
 
-#[test]
-fn a_dial_leads_to_the_certificate() {
-    let error = cause(Cause::Tls(tls::Error::Certificate(CertificateError::SelfSigned)));
-    let error = dialled(Why::Session { error, source: None });
-    assert_eq!(find(&error), Some(&CertificateError::SelfSigned));
-    // Each has something to say, and the outermost has it all in one line.
-    let texts = chain(&error);
-    assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('\n')), "{texts:?}");
-    assert!(texts[0].contains(texts.last().unwrap()), "{texts:?}");
+fn lost() -> io::Error {
+    io::Error::from(io::ErrorKind::ConnectionRefused)
 }
 
-#[test]
-fn the_system_s_own_error_is_reached() {
-    let lost = || io::Error::from(io::ErrorKind::ConnectionRefused);
-    for error in [dialled(Why::Connect(lost())), dialled(Why::Unresolved(lost())), session::Error::Message(lost())] {
-        assert_eq!(find::<io::Error>(&error).map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused), "{error}");
-    }
-    // Beside what the session says there is what the transport says: it is a field, because there is one chain only.
-    let error = session::Error::Session { error: cause(Cause::Closed { last: None }), source: Some(lost()) };
-    assert!(error.to_string().contains(&lost().to_string()), "{error}");
-    assert!(find::<smtp_proto::Error>(&error).is_some());
+/// What a proxy may do wrong.
+fn tunnel() -> proxy_proto::Error {
+    let proxy: proxy_proto::ProxyUrl = "socks5://proxy.example".parse().unwrap();
+    let target = "192.0.2.1:25".parse().unwrap();
+    let tunnel = proxy.tunnel(&target, &proxy_proto::Options::default()).unwrap();
+    tunnel.at(proxy_proto::Hop::new(1, &proxy)).finish().unwrap_err()
 }
 
-#[test]
-fn misuse_is_reached_through_every_layer() {
+/// Errors with others inside, as deep as they get, and the texts of all that is inside.
+fn nested() -> Vec<(Box<dyn Error>, Vec<String>)> {
     let misuse = Misuse::NoRecipients;
-    let pooled = smtp_tokio::pool::Error::from(misuse.clone());
-    assert_eq!(find(&pooled), Some(&misuse));
-    assert_eq!(find(&smtp_blocking::pool::Error::from(misuse.clone())), Some(&misuse));
-    assert_eq!(find(&dialled(Why::Misuse(misuse.clone()))), Some(&misuse));
-    assert_eq!(find(&failed(cause(Cause::Tls(tls::Error::Settings(misuse.clone()))))), Some(&misuse));
+    let mechanism = AuthenticationError::Mechanism { mechanism: scram(), error: sasl::Error::ServerNotAuthentic };
+    let selection = AuthenticationError::Selection(sasl::SelectionError::NotOffered);
+    let unfit = sasl::Misuse::WrongCredentials(scram());
+    let credentials = AuthenticationError::Credentials { mechanism: scram(), misuse: unfit.clone() };
+    let certificate = tls::Error::Certificate(CertificateError::SelfSigned);
+    let malformed = reply::MalformedReply::CodeOutOfRange(600);
+    let session = |inside: Cause| failed(cause(inside));
+    let why = |inside: Cause| Why::Session { error: cause(inside), source: Some(lost()) };
+    let accepted = || AcceptedError::Smtp(server::Error::ChunkSize);
+    let texts = |inside: &[&dyn ToString]| inside.iter().map(|one| one.to_string()).collect::<Vec<_>>();
+    vec![
+        (
+            Box::new(session(Cause::Authentication(mechanism.clone()))),
+            texts(&[&mechanism, &scram(), &sasl::Error::ServerNotAuthentic]),
+        ),
+        (
+            Box::new(session(Cause::Authentication(selection.clone()))),
+            texts(&[&selection, &sasl::SelectionError::NotOffered]),
+        ),
+        (Box::new(session(Cause::Authentication(credentials.clone()))), texts(&[&credentials, &unfit])),
+        (Box::new(session(Cause::Tls(certificate.clone()))), texts(&[&certificate, &CertificateError::SelfSigned])),
+        (Box::new(session(Cause::Malformed(malformed.clone()))), texts(&[&malformed])),
+        (Box::new(session(Cause::Tunnel(tunnel()))), texts(&[&tunnel(), &tunnel().kind(), &"hop 1"])),
+        (
+            Box::new(dialled(why(Cause::Tls(certificate)))),
+            texts(&[&CertificateError::SelfSigned, &lost(), &"192.0.2.1:25"]),
+        ),
+        (Box::new(dialled(Why::Connect(lost()))), texts(&[&lost(), &"192.0.2.1:25"])),
+        (Box::new(dialled(Why::Unresolved(lost()))), texts(&[&lost()])),
+        (Box::new(dialled(Why::Misuse(misuse.clone()))), texts(&[&misuse])),
+        (Box::new(session(Cause::Tls(tls::Error::Settings(misuse.clone())))), texts(&[&misuse])),
+        (
+            Box::new(session::Error::Session { error: cause(Cause::Closed { last: None }), source: Some(lost()) }),
+            texts(&[&cause(Cause::Closed { last: None }), &lost()]),
+        ),
+        (Box::new(session::Error::Message(lost())), texts(&[&lost()])),
+        (Box::new(session::Error::<io::Error>::Misuse(misuse.clone())), texts(&[&misuse])),
+        (Box::new(smtp_tokio::pool::Error::from(misuse.clone())), texts(&[&misuse])),
+        (Box::new(smtp_blocking::pool::Error::from(misuse.clone())), texts(&[&misuse])),
+        (Box::new(accepted()), texts(&[&server::Error::ChunkSize])),
+        (Box::new(AcceptedError::Tls(tls::Error::NotTls(b'E'))), texts(&[&tls::Error::NotTls(b'E')])),
+        (
+            Box::new(smtp_tokio::serve::Error { error: accepted(), source: Some(lost()) }),
+            texts(&[&server::Error::ChunkSize, &lost()]),
+        ),
+        (
+            Box::new(smtp_blocking::serve::Error { error: accepted(), source: Some(lost()) }),
+            texts(&[&server::Error::ChunkSize, &lost()]),
+        ),
+        (
+            Box::new(smtp_async_std::serve::Error { error: accepted(), source: Some(lost()) }),
+            texts(&[&server::Error::ChunkSize, &lost()]),
+        ),
+    ]
 }
 
 #[test]
-fn the_servers_end_leads_to_its_reason() {
-    let error = AcceptedError::Smtp(server::Error::ChunkSize);
-    let error = smtp_tokio::serve::Error { error, source: None };
-    assert_eq!(find(&error), Some(&server::Error::ChunkSize));
-    let tls = tls::Error::NotTls(b'E');
-    assert_eq!(find(&AcceptedError::Tls(tls.clone())), Some(&tls));
+fn an_error_says_all_that_is_inside_in_one_line_and_its_chain_says_nothing_twice() {
+    for (error, inside) in nested() {
+        let texts = chain(&*error);
+        let whole = &texts[0];
+        assert!(!whole.is_empty() && !whole.contains('\n'), "{whole:?}");
+        for text in &inside {
+            assert_eq!(whole.matches(text.as_str()).count(), 1, "{text:?} in {whole:?}");
+            // Whatever the chain holds: nobody reads the same again.
+            let times: usize = texts.iter().map(|one| one.matches(text.as_str()).count()).sum();
+            assert_eq!(times, 1, "{text:?} in {texts:?}");
+        }
+        for (at, later) in texts.iter().enumerate().skip(1) {
+            assert!(texts[..at].iter().all(|earlier| !earlier.contains(later)), "{later:?} is said twice: {texts:?}");
+        }
+    }
+}
+
+#[test]
+fn what_the_system_says_is_at_hand() {
+    let closed = || cause(Cause::Closed { last: None });
+    let beside = || Why::Session { error: closed(), source: Some(lost()) };
+    let session = session::Error::Session { error: closed(), source: Some(lost()) };
+    for error in [dialled(Why::Connect(lost())), dialled(Why::Unresolved(lost())), dialled(beside()), session] {
+        assert_eq!(error.transport().map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused), "{error}");
+    }
+    for error in [failed(closed()), dialled(Why::NoAddress), session::Error::Message(lost())] {
+        assert!(error.transport().is_none(), "{error}");
+    }
+    let told = [dialled(beside()), failed(closed())].map(|error| error.session().cloned());
+    assert_eq!(told, [Some(closed()), Some(closed())]);
 }
 
 /// A report of a real dialogue, in print and by serde, says the same.

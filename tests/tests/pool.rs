@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use smtp_blocking::pool as blocking;
 use smtp_proto::client::{Envelope, Outcome};
 use smtp_proto::server::{self, Event};
 use smtp_proto::session::Reuse;
@@ -126,24 +127,29 @@ fn every_message_arrives_once_or_is_told_not_to_or_is_unknown() {
     });
 }
 
-/// A server that counts its connections, and does not close them.
-async fn counting(opened: Arc<AtomicUsize>) -> (u16, oneshot::Sender<()>) {
+/// A server that counts its connections, does not close them, and tells of each QUIT.
+async fn counting(opened: Arc<AtomicUsize>) -> (u16, oneshot::Sender<()>, mpsc::Receiver<()>) {
+    let (quit, quits) = mpsc::channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (stop, stopped) = oneshot::channel::<()>();
     tokio::spawn(serve(listener, 100, async { drop(stopped.await) }, move |stream, _, stopping| {
         opened.fetch_add(1, Ordering::SeqCst);
+        let quit = quit.clone();
         async move {
             let accepted = Accepted::new(server::Config::new("mx.example.org").unwrap(), None).unwrap();
             let mut served = Served::new(accepted, stream).until(stopping);
-            while let Ok(Some(_)) = served.next().await {
+            while let Ok(Some(event)) = served.next().await {
+                if event == Event::Quit {
+                    let _ = quit.send(());
+                }
                 while let Some(decision) = served.connection().decision() {
                     decision.accept();
                 }
             }
         }
     }));
-    (port, stop)
+    (port, stop, quits)
 }
 
 #[test]
@@ -151,7 +157,7 @@ fn a_session_is_used_again_asked_after_a_while_and_worn_out() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let opened = Arc::new(AtomicUsize::new(0));
-        let (port, _stop) = counting(opened.clone()).await;
+        let (port, _stop, _) = counting(opened.clone()).await;
         let config = Config::new("127.0.0.1", port).security(Security::None);
         let envelope = Envelope::new("alice@example.org", ["bob@example.net"]).unwrap();
         let reuse = Reuse::default().messages(3).ask_after(Duration::from_millis(1));
@@ -174,10 +180,10 @@ fn a_session_is_used_again_asked_after_a_while_and_worn_out() {
 fn a_blocking_pool_lends_what_is_fit_and_drops_what_is_not() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let opened = Arc::new(AtomicUsize::new(0));
-    let (port, _stop) = runtime.block_on(counting(opened.clone()));
+    let (port, _stop, _) = runtime.block_on(counting(opened.clone()));
     let envelope = Envelope::new("alice@example.org", ["bob@example.net"]).unwrap();
     let config = Config::new("127.0.0.1", port).security(Security::None);
-    let pool = smtp_blocking::pool::Pool::with(config, 2, Reuse::default().messages(3)).unwrap();
+    let pool = blocking::Pool::with(config, 2, Reuse::default().messages(3)).unwrap();
     for _ in 0..7 {
         assert!(pool.send(&envelope, &b"Hello.\r\n"[..]).unwrap().is_accepted());
     }
@@ -204,15 +210,78 @@ fn a_connection_that_cannot_be_had_is_told_at_once_and_not_asked_for_behind_the_
         }
     });
     let config = Config::new("127.0.0.1", port).security(Security::None);
-    let pool = smtp_blocking::pool::Pool::new(config, 2).unwrap();
+    let pool = blocking::Pool::new(config, 2).unwrap();
     let envelope = Envelope::new("a@b.example", ["c@d.example"]).unwrap();
     for asked in 1..=3 {
         let refused = pool.send(&envelope, &b"x\r\n"[..]).unwrap_err();
         // The session's own error, where r2d2 has but words; after its time it would be `Unavailable`.
-        let smtp_blocking::pool::Error::Session(error) = refused else { panic!("{refused}") };
+        let blocking::Error::Session(error) = refused else { panic!("{refused}") };
         assert!(error.to_string().contains("554 5.7.1 Go away"), "{error}");
         // Long enough for r2d2's first tries of its own.
         std::thread::sleep(Duration::from_millis(700));
         assert_eq!(met.load(Ordering::SeqCst), asked);
     }
+}
+
+/// Long enough for whatever happens at all.
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_blocking_pool_that_is_closed_says_quit_and_lends_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let opened = Arc::new(AtomicUsize::new(0));
+    let (port, _stop, quits) = runtime.block_on(counting(opened.clone()));
+    let envelope = Envelope::new("alice@example.org", ["bob@example.net"]).unwrap();
+    let pool = blocking::Pool::new(Config::new("127.0.0.1", port).security(Security::None), 2).unwrap();
+    let (mut lent, idle) = (pool.get().unwrap(), pool.get().unwrap());
+    drop(idle);
+    assert_eq!((pool.status().connections, pool.status().idle_connections), (2, 1));
+
+    pool.clone().close();
+    quits.recv_timeout(SOON).expect("a session that is idle ends with QUIT");
+    assert_eq!((pool.status().connections, pool.status().idle_connections), (1, 0));
+    assert!(matches!(pool.get(), Err(blocking::Error::Closed)));
+    assert!(matches!(pool.send(&envelope, &b"Hello.\r\n"[..]), Err(blocking::Error::Closed)));
+
+    // Who has a session keeps it.
+    assert!(quits.try_recv().is_err());
+    assert!(lent.send(&envelope, &b"Hello.\r\n"[..]).unwrap().is_accepted());
+    drop(lent);
+    quits.recv_timeout(SOON).expect("a session that comes back ends with QUIT");
+    assert_eq!(pool.status().connections, 0);
+    pool.close();
+    assert_eq!(opened.load(Ordering::SeqCst), 2, "nothing was opened after it was closed");
+}
+
+#[test]
+fn a_connection_that_opens_while_the_blocking_pool_closes_ends_and_is_lent_to_nobody() {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (met, meeting) = mpsc::channel();
+    let (greet, greeting) = mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        met.send(()).unwrap();
+        greeting.recv_timeout(SOON).unwrap();
+        stream.write_all(b"220 mx.example.org\r\n").unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let mut heard = Vec::new();
+        for line in lines.map_while(Result::ok) {
+            heard.push(line.split(' ').next().unwrap().to_owned());
+            // Who has said QUIT need not listen any more.
+            let _ = stream.write_all(if line == "QUIT" { b"221 bye\r\n" } else { b"250 mx.example.org\r\n" });
+        }
+        heard
+    });
+    let pool = blocking::Pool::new(Config::new("127.0.0.1", port).security(Security::None), 2).unwrap();
+    let waiting = {
+        let pool = pool.clone();
+        std::thread::spawn(move || pool.get().map(drop))
+    };
+    meeting.recv_timeout(SOON).unwrap();
+    pool.close();
+    greet.send(()).unwrap();
+    assert!(matches!(waiting.join().unwrap(), Err(blocking::Error::Closed)));
+    assert_eq!(server.join().unwrap(), ["EHLO", "QUIT"]);
 }

@@ -1,56 +1,96 @@
-//! What may cross threads: futures are `Send`, so that a runtime of many threads takes them; values are `Send` and `Sync`, sessions `Send`.
+//! What may cross threads, be moved and outlive a panic: futures are `Send`, so that a runtime of many threads takes them; plain values
+//! are everything, settings are all but `UnwindSafe`, sessions `Send` and `Unpin`.
 //!
 //! This is checked when it compiles; nothing here needs to run.
 
 use std::io;
 use std::net::TcpStream;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use smtp_proto::client::{Envelope, Outcome, Report};
+use smtp_proto::client::{self, Envelope, Outcome, Report};
 use smtp_proto::command::Command;
+use smtp_proto::dial::{self, Dialer};
 use smtp_proto::reply::Reply;
 use smtp_proto::session::{self, Link, Session};
-use smtp_proto::{Accepted, AcceptedError, Config, Connection, Limits, Misuse, Route};
+use smtp_proto::{Accepted, AcceptedError, Config, Connection, Limits, Misuse, Route, sasl, server, tls};
 
 fn send<T: Send>(value: T) -> T {
     value
 }
 
-fn both<T: Send + Sync>() {}
+fn plain<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe>() {}
 
-fn moves<T: Send>() {}
+fn both<T: Send + Sync + Unpin>() {}
+
+fn moves<T: Send + Unpin>() {}
 
 #[test]
-fn values_may_be_shared() {
-    both::<Config>();
-    both::<Limits>();
-    both::<Envelope>();
-    both::<Report>();
-    both::<Outcome>();
-    both::<Reply>();
-    both::<Command>();
-    both::<Misuse>();
-    both::<smtp_proto::Error>();
-    both::<AcceptedError>();
-    both::<session::Error<io::Error>>();
-    both::<smtp_blocking::Shutdown>();
-    both::<smtp_async_std::AsyncStd>();
-    both::<smtp_tokio::serve::Stopping>();
-    both::<smtp_tokio::serve::Error>();
-    both::<smtp_async_std::serve::Error>();
+fn plain_values_may_do_whatever_values_may() {
+    plain::<Limits>();
+    plain::<Envelope>();
+    plain::<Report>();
+    plain::<Outcome>();
+    plain::<client::Event>();
+    plain::<client::Remembered>();
+    plain::<client::Recording>();
+    plain::<Reply>();
+    plain::<Command>();
+    plain::<dial::Policy>();
+    plain::<dial::Verdict>();
+    plain::<dial::Failure<String>>();
+    plain::<sasl::Credentials>();
+    plain::<sasl::Allowed>();
+    plain::<server::Config>();
+    plain::<server::Event>();
+    plain::<proxy_proto::ProxyUrl>();
+    plain::<proxy_proto::Secret>();
+    plain::<proxy_proto::Error>();
+    plain::<Misuse>();
+    plain::<smtp_proto::Error>();
+    plain::<AcceptedError>();
 }
 
-/// Every call of a session changes it, so nothing is gained by sharing one; and a mechanism or a tunnel of the caller's own
-/// need not bear it.
+/// What the caller brings stands behind a trait (closures, TLS), as does a part of `io::Error`: nobody knows how that bears a panic.
+#[test]
+fn settings_and_what_is_told_may_be_shared() {
+    both::<Config>();
+    both::<client::Config>();
+    both::<client::Transcript>();
+    both::<tls::Rustls>();
+    both::<tls::RustlsServer>();
+    both::<session::Error<io::Error>>();
+    both::<smtp_blocking::Shutdown>();
+    both::<smtp_blocking::pool::Pool>();
+    both::<smtp_blocking::pool::Error>();
+    both::<smtp_blocking::serve::Stop>();
+    both::<smtp_blocking::serve::Error>();
+    both::<smtp_async_std::AsyncStd>();
+    both::<smtp_async_std::serve::Error>();
+    both::<smtp_tokio::pool::Pool>();
+    both::<smtp_tokio::pool::Error>();
+    both::<smtp_tokio::serve::Stopping>();
+    both::<smtp_tokio::serve::Error>();
+}
+
+/// Every call of a session changes it, so nothing is gained by sharing one; and a mechanism, a tunnel or a TLS session of the caller's
+/// own need not bear it.
 #[test]
 fn sessions_may_move() {
     moves::<Route>();
     moves::<Connection>();
     moves::<Accepted>();
+    moves::<client::Client>();
+    moves::<server::Server>();
+    moves::<Dialer<io::Error>>();
     moves::<Session<io::Error>>();
+    moves::<session::Race<TcpStream, io::Error>>();
     moves::<Link<Accepted, io::Error>>();
+    moves::<proxy_proto::Tunnel>();
     moves::<smtp_blocking::Smtp>();
     moves::<smtp_blocking::Pollable<TcpStream>>();
+    moves::<smtp_blocking::pool::Lent>();
+    moves::<smtp_blocking::serve::Served>();
     moves::<smtp_tokio::Smtp>();
     moves::<smtp_tokio::serve::Served>();
     moves::<smtp_async_std::Smtp<async_std::net::TcpStream, smtp_async_std::AsyncStd>>();

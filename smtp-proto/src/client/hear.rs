@@ -442,7 +442,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "std")]
     fn what_was_sent_in_auth_is_shown_to_nobody_however_late_the_server_repeats_it() {
         // RFC 4616 section 4: the message, and what it is in base64.
         let forms = ["tanstaaftanstaaf", "AHRpbQB0YW5zdGFhZnRhbnN0YWFm"];

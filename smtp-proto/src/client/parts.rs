@@ -137,6 +137,7 @@ mod tests {
     use crate::client::{Notify, TransactionId};
     use crate::reply::Code;
     use alloc::string::{String, ToString};
+    use alloc::vec;
 
     fn offers(limits: &str) -> Extensions {
         Extensions::from_reply(&Reply::new(Code::OK, ["mx\nLIMITS ", limits].concat()).unwrap())

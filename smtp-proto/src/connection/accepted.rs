@@ -31,14 +31,7 @@ impl fmt::Display for AcceptedError {
     }
 }
 
-impl core::error::Error for AcceptedError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Smtp(error) => Some(error),
-            Self::Tls(error) => Some(error),
-        }
-    }
-}
+impl core::error::Error for AcceptedError {}
 
 /// One connection that a server has accepted. Driven as a [`Connection`](super::Connection) is.
 pub struct Accepted {

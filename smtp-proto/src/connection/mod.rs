@@ -103,6 +103,11 @@ enum Handshake {
 ///
 /// Messages sent one right behind the other, or one after the other without a [`poll`](Self::poll) that finds the session idle
 /// between them, allocate nothing beside their envelopes.
+///
+/// A connection goes to another thread (`Send`), but is not looked at from two at once (no `Sync`): nearly every call changes it, and a
+/// TLS session, a SASL mechanism or a method of SOCKS5 that a caller brings need not bear it. Who shares one puts it in a mutex. It is
+/// not `UnwindSafe` either: where a listener or a source of tokens panics, the connection stands in the middle of something, and is
+/// to be dropped.
 pub struct Connection {
     connector: Option<Arc<dyn tls::Connector>>,
     token_source: Option<TokenSource>,

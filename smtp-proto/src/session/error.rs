@@ -14,8 +14,7 @@ use crate::dial::{Failure, Why};
 pub enum Error<E> {
     /// Nobody could be reached, or no session became ready: everything that was tried.
     Dial(Failure<E>),
-    /// The session failed. Its source, in the sense of [`Error::source`](error::Error::source), is `error`; the transport's own is
-    /// at hand in `source`.
+    /// The session failed.
     Session {
         /// Where and why.
         error: crate::Error,
@@ -42,6 +41,20 @@ impl<E> Error<E> {
             _ => None,
         }
     }
+
+    /// What the system says about the transport, or about the lookup of a name, where it is the cause; where several were tried,
+    /// of the one that has most to tell.
+    pub fn transport(&self) -> Option<&E> {
+        match self {
+            Self::Session { source, .. } => source.as_ref(),
+            Self::Dial(failure) => match &failure.telling()?.why {
+                Why::Unresolved(error) | Why::Connect(error) => Some(error),
+                Why::Session { source, .. } => source.as_ref(),
+                Why::NoAddress | Why::TimedOut(_) | Why::Misuse(_) | Why::GivenUp => None,
+            },
+            Self::Message(_) | Self::Unfinished | Self::Misuse(_) => None,
+        }
+    }
 }
 
 impl<E> From<Misuse> for Error<E> {
@@ -65,19 +78,4 @@ impl<E: fmt::Display> fmt::Display for Error<E> {
     }
 }
 
-impl<E: error::Error + 'static> error::Error for Error<E> {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Dial(failure) => match &failure.telling()?.why {
-                Why::Unresolved(source) | Why::Connect(source) => Some(source),
-                Why::Session { error, .. } => Some(error),
-                Why::Misuse(misuse) => Some(misuse),
-                Why::NoAddress | Why::TimedOut(_) | Why::GivenUp => None,
-            },
-            Self::Message(source) => Some(source),
-            Self::Session { error, .. } => Some(error),
-            Self::Misuse(misuse) => Some(misuse),
-            Self::Unfinished => None,
-        }
-    }
-}
+impl<E: fmt::Debug + fmt::Display> error::Error for Error<E> {}

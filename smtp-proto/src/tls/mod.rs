@@ -139,12 +139,4 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Certificate(why) => Some(why),
-            Self::Settings(misuse) => Some(misuse),
-            Self::Failed(_) | Self::NotTls(_) => None,
-        }
-    }
-}
+impl core::error::Error for Error {}

@@ -9,6 +9,7 @@
 //! let envelope = Envelope::new("alice@example.org", ["bob@example.net"])?;
 //! let report = pool.send(&envelope, &b"Subject: hello\r\n\r\nHello, Bob.\r\n"[..])?;
 //! println!("{}", report.is_accepted());
+//! pool.close();
 //! # Ok(())
 //! # }
 //! ```
@@ -16,7 +17,10 @@
 //! The rules of this file: the limit counts open connections, lent or idle. A session is judged before it is lent, without a word
 //! where that is possible ([`Reuse`]). A message that cannot have been delivered because the server had gone meanwhile is sent
 //! once more, over another connection; one that may have been is not. A connection that cannot be had is an error at once: r2d2
-//! would open it again and again, behind everybody's back and for ever, and each refusal of a password counts.
+//! would open it again and again, behind everybody's back and for ever, and each refusal of a password counts. Nor does r2d2 know how
+//! a pool is closed: `gate.rs` does.
+
+mod gate;
 
 use std::fmt;
 use std::io::Read;
@@ -28,6 +32,7 @@ use smtp_proto::client::{Envelope, Report};
 use smtp_proto::session::{Fitness, Reuse, is_lost_in_vain};
 use smtp_proto::{Config, Misuse};
 
+use self::gate::{Gate, Pass};
 use crate::{Smtp, connect};
 
 /// How long a connection that failed waits for whoever asked for it; who asks later has another one opened.
@@ -43,11 +48,34 @@ enum Kept {
     Failed(Option<crate::Error>, Instant),
 }
 
+impl Line {
+    /// No session, and nothing to tell of it.
+    fn empty() -> Self {
+        Self(Kept::Failed(None, Instant::now()))
+    }
+
+    /// The session, if there is one, and nothing in its place.
+    fn take(&mut self) -> Option<Box<Smtp>> {
+        match std::mem::replace(self, Self::empty()).0 {
+            Kept::Open(smtp) => Some(smtp),
+            Kept::Failed(..) => None,
+        }
+    }
+
+    /// Says QUIT, and waits for nobody.
+    fn leave(&mut self) {
+        if let Some(mut smtp) = self.take() {
+            smtp.leave();
+        }
+    }
+}
+
 /// Opens sessions and judges them.
 #[derive(Debug)]
 pub struct Manager {
     config: Config,
     reuse: Reuse,
+    gate: Gate,
 }
 
 impl ManageConnection for Manager {
@@ -56,13 +84,24 @@ impl ManageConnection for Manager {
 
     /// Says yes, always: what failed is for whoever gets it.
     fn connect(&self) -> Result<Line, crate::Error> {
-        Ok(Line(match connect(&self.config) {
+        if self.gate.is_closed() {
+            return Ok(Line::empty());
+        }
+        let mut line = Line(match connect(&self.config) {
             Ok(smtp) => Kept::Open(Box::new(smtp)),
             Err(error) => Kept::Failed(Some(error), Instant::now()),
-        }))
+        });
+        if self.gate.is_closed() {
+            line.leave();
+        }
+        Ok(line)
     }
 
     fn is_valid(&self, line: &mut Line) -> Result<(), crate::Error> {
+        // Whoever gets it is told, and it ends where it comes back.
+        if self.gate.is_closed() {
+            return Ok(());
+        }
         let smtp = match &mut line.0 {
             Kept::Open(smtp) => smtp,
             Kept::Failed(Some(_), since) if since.elapsed() < NEWS => return Ok(()),
@@ -80,22 +119,30 @@ impl ManageConnection for Manager {
         }
     }
 
-    /// Says no, always: a connection that is dropped when it comes back wakes nobody who waits for one, while one that is
-    /// dropped when it is lent is replaced at once.
-    fn has_broken(&self, _: &mut Line) -> bool {
-        false
+    /// Says no, as long as the pool is open: a connection that is dropped when it comes back wakes nobody who waits for one, while one
+    /// that is dropped when it is lent is replaced at once.
+    fn has_broken(&self, line: &mut Line) -> bool {
+        let closed = self.gate.is_closed();
+        if closed {
+            line.leave();
+        }
+        closed
     }
 }
 
 /// A session that is lent; it goes back when this is dropped.
 #[derive(Debug)]
-pub struct Lent(PooledConnection<Manager>);
+pub struct Lent {
+    line: PooledConnection<Manager>,
+    // Given back behind the session, so that who enters then finds it.
+    _pass: Pass,
+}
 
 impl Deref for Lent {
     type Target = Smtp;
 
     fn deref(&self) -> &Smtp {
-        match &self.0.0 {
+        match &self.line.0 {
             Kept::Open(smtp) => smtp,
             Kept::Failed(..) => unreachable!("only what is open is lent"),
         }
@@ -104,7 +151,7 @@ impl Deref for Lent {
 
 impl DerefMut for Lent {
     fn deref_mut(&mut self) -> &mut Smtp {
-        match &mut self.0.0 {
+        match &mut self.line.0 {
             Kept::Open(smtp) => smtp,
             Kept::Failed(..) => unreachable!("only what is open is lent"),
         }
@@ -113,7 +160,10 @@ impl DerefMut for Lent {
 
 /// Sessions with one server, at most so many at a time. A clone is the same pool.
 #[derive(Clone, Debug)]
-pub struct Pool(r2d2::Pool<Manager>);
+pub struct Pool {
+    inner: r2d2::Pool<Manager>,
+    gate: Gate,
+}
 
 impl Pool {
     /// A pool of at most `most` connections, at least one; none is opened before it is needed.
@@ -132,20 +182,28 @@ impl Pool {
     /// As for [`new`](Self::new).
     pub fn with(config: Config, most: u32, reuse: Reuse) -> Result<Self, Error> {
         config.check()?;
-        let builder = r2d2::Pool::builder().max_size(most.max(1)).min_idle(Some(0)).error_handler(Box::new(Ignore));
-        Ok(Self(builder.build_unchecked(Manager { config, reuse })))
+        let most = most.max(1);
+        let gate = Gate::new(most);
+        let builder = r2d2::Pool::builder().max_size(most).min_idle(Some(0)).error_handler(Box::new(Ignore));
+        Ok(Self { inner: builder.build_unchecked(Manager { config, reuse, gate: gate.clone() }), gate })
     }
 
     /// A session of one's own, until it is dropped; waits where all are lent, half a minute at most.
     ///
     /// # Errors
     ///
-    /// [`Error::Session`] where a connection is needed and cannot be had; [`Error::Unavailable`] where none was free in that time.
+    /// [`Error::Session`] where a connection is needed and cannot be had; [`Error::Unavailable`] where none was free in that time;
+    /// [`Error::Closed`].
     pub fn get(&self) -> Result<Lent, Error> {
+        let (pass, left) = self.gate.enter(self.inner.connection_timeout()).ok_or(Error::Closed)?;
         loop {
-            let mut line = self.0.get().map_err(Error::Unavailable)?;
+            let line = self.inner.get_timeout(left);
+            if self.gate.is_closed() {
+                return Err(Error::Closed);
+            }
+            let mut line = line.map_err(Error::Unavailable)?;
             let failed = match &mut line.0 {
-                Kept::Open(_) => return Ok(Lent(line)),
+                Kept::Open(_) => return Ok(Lent { line, _pass: pass }),
                 Kept::Failed(error, _) => error.take(),
             };
             if let Some(error) = failed {
@@ -171,9 +229,26 @@ impl Pool {
         Ok(self.get()?.send_from(envelope, || Ok(message.clone()))?)
     }
 
+    /// How many connections there are, and how many of them are idle.
+    pub fn status(&self) -> r2d2::State {
+        self.inner.state()
+    }
+
     /// The pool itself.
     pub fn inner(&self) -> &r2d2::Pool<Manager> {
-        &self.0
+        &self.inner
+    }
+
+    /// Lends nothing any more, and says QUIT in every session that is idle; those that are lent end when they come back. Who waits for
+    /// one that is lent is told at once ([`Error::Closed`]), who waits for a connection to be opened when that has come to its end.
+    pub fn close(&self) {
+        self.gate.close();
+        while let Some(mut line) = self.inner.try_get() {
+            if let Some(smtp) = line.take() {
+                // It may have ended by itself.
+                let _ = smtp.quit();
+            }
+        }
     }
 }
 
@@ -191,6 +266,8 @@ impl r2d2::HandleError<crate::Error> for Ignore {
 pub enum Error {
     /// What [`Smtp`] and [`connect`] say.
     Session(crate::Error),
+    /// The pool was closed.
+    Closed,
     /// No session was free in time; r2d2's word for it.
     Unavailable(r2d2::Error),
 }
@@ -211,16 +288,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Session(error) => write!(f, "{error}"),
+            Self::Closed => f.write_str("the pool was closed"),
             Self::Unavailable(error) => write!(f, "no session is to be had: {error}"),
         }
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Session(error) => Some(error),
-            Self::Unavailable(error) => Some(error),
-        }
-    }
-}
+impl std::error::Error for Error {}
