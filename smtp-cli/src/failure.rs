@@ -12,7 +12,8 @@ use smtp_proto::client::{Outcome, Recipient, Report};
 use smtp_proto::dial::{self, Why};
 use smtp_proto::reply::Reply;
 use smtp_proto::tls::CertificateError;
-use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, session, tls};
+use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, sasl, session, tls};
+
 
 /// Exit statuses, as the manual has them.
 pub(crate) mod status {
@@ -253,6 +254,9 @@ fn weigh(cause: &Cause) -> (Kind, u8) {
         Cause::ServiceClosing(_) => (Kind::Refused, status::LATER),
         Cause::StartTlsUnavailable(_) | Cause::Tls(_) => (Kind::Tls, status::PROTOCOL),
         Cause::Authentication(AuthenticationError::NotBase64 { .. }) => (Kind::Protocol, status::PROTOCOL),
+        Cause::Authentication(AuthenticationError::Mechanism { error, .. }) if is_malformed(error) => {
+            (Kind::Protocol, status::PROTOCOL)
+        }
         Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
             (Kind::Auth, status::LATER)
         }
@@ -265,6 +269,16 @@ fn weigh(cause: &Cause) -> (Kind, u8) {
         // Closed, given up, and whatever else leaves the message unsent.
         _ => (Kind::Closed, status::LATER),
     }
+}
+
+/// Whether it is the mechanism's grammar or order that the server broke; else it has not proved itself, or wants what is not
+/// to be had.
+fn is_malformed(error: &sasl::Error) -> bool {
+    use sasl::Error;
+    matches!(
+        error,
+        Error::TooLong { .. } | Error::OutOfOrder | Error::Syntax(_) | Error::Repeated(_) | Error::NonceMismatch
+    )
 }
 
 fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
@@ -363,12 +377,32 @@ mod tests {
     #[test]
     fn a_wrong_password_is_not_a_busy_server() {
         let refused = |code| {
-            let mechanism = smtp_proto::sasl::MechanismName::Plain;
+            let mechanism = sasl::MechanismName::Plain;
             let error = AuthenticationError::Refused { mechanism, reply: reply(code, "no"), detail: None };
             failure(phase::AUTH, Cause::Authentication(error))
         };
         assert_eq!((refused(535).kind, refused(535).status), (Kind::Auth, status::AUTH));
         assert_eq!((refused(454).kind, refused(454).status), (Kind::Auth, status::LATER));
+    }
+
+    #[test]
+    fn a_challenge_that_cannot_be_read_is_no_wrong_password() {
+        let weighed = |error| {
+            let failure = failure(phase::AUTH, Cause::Authentication(error));
+            (failure.kind, failure.status)
+        };
+        let mechanism = sasl::MechanismName::ScramSha256;
+        let found = |error| AuthenticationError::Mechanism { mechanism: mechanism.clone(), error };
+        for error in [sasl::Error::Syntax("nonce"), sasl::Error::OutOfOrder, sasl::Error::TooLong { octets: 1 << 20 }] {
+            assert_eq!(weighed(found(error)), (Kind::Protocol, status::PROTOCOL));
+        }
+        assert_eq!(
+            weighed(AuthenticationError::NotBase64 { mechanism: mechanism.clone() }),
+            (Kind::Protocol, status::PROTOCOL)
+        );
+        for error in [sasl::Error::ServerNotAuthentic, sasl::Error::ChannelBinding, sasl::Error::IterationCount(1)] {
+            assert_eq!(weighed(found(error)), (Kind::Auth, status::AUTH));
+        }
     }
 
     #[test]
