@@ -14,6 +14,7 @@ use smtp_proto::reply::Reply;
 use smtp_proto::tls::CertificateError;
 use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, sasl, session, tls};
 
+use crate::signals::Signal;
 
 /// Exit statuses, as the manual has them.
 pub(crate) mod status {
@@ -36,6 +37,8 @@ pub(crate) mod status {
     pub(crate) const PROTOCOL: u8 = 76;
     /// Authentication failed.
     pub(crate) const AUTH: u8 = 77;
+    /// The least of those that tell a signal.
+    pub(crate) const INTERRUPTED: u8 = 128;
 }
 
 /// What kind of failure.
@@ -53,6 +56,7 @@ pub(crate) enum Kind {
     Timeout,
     Closed,
     Refused,
+    Interrupted,
 }
 
 /// One failure. Its `Display` is the line on standard error.
@@ -119,6 +123,16 @@ impl Failure {
     /// The time that was given is over.
     pub(crate) fn late(phase: Phase) -> Self {
         Self::new(Kind::Timeout, status::LATER, "timed out").at(phase).advise("try again with a longer --budget")
+    }
+
+    /// Somebody wanted the command to end.
+    pub(crate) fn interrupted(signal: Signal) -> Self {
+        Self::new(Kind::Interrupted, signal.status(), format_args!("interrupted by {}", signal.name()))
+    }
+
+    /// The same failure, where a message may have arrived all the same.
+    pub(crate) fn may_be_delivered(self) -> Self {
+        self.advise("it may have been delivered: find out before it is sent again")
     }
 
     /// Nobody could be reached, or no session became ready.
@@ -196,11 +210,7 @@ impl Failure {
         let unsettled = || cut_short.unwrap_or_else(|| Self::new(Kind::Closed, status::LATER, "not sent"));
         match (bad, unknown, later) {
             (Some(one), ..) => Some(Self::refused(report, one)),
-            (None, Some(_), _) => Some(Self {
-                status: status::UNKNOWN,
-                advice: Some("it may have been delivered: find out before it is sent again"),
-                ..unsettled()
-            }),
+            (None, Some(_), _) => Some(Self { status: status::UNKNOWN, ..unsettled() }.may_be_delivered()),
             (None, None, Some(one)) => Some(Self::refused(report, one)),
             (None, None, None) if report.is_accepted() => None,
             (None, None, None) => Some(unsettled()),

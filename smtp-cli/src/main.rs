@@ -20,6 +20,7 @@ mod runtime;
 mod send;
 mod serve;
 mod settings;
+mod signals;
 mod url;
 
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ use failure::{Failure, status};
 
 fn main() -> ExitCode {
     let status = match Cli::try_parse() {
-        Ok(Cli { command: Command::Send(args) }) => send::run(&args),
+        Ok(Cli { command: Command::Send(args) }) => send::run(*args),
         Ok(Cli { command: Command::Probe(args) }) => probe::run(&args),
         Ok(Cli { command: Command::Serve(args) }) => serve::run(&args),
         Err(error) => refused(&error),

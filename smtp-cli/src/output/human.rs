@@ -55,7 +55,7 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         if let Some(mechanism) = &session.mechanism {
             write!(out, ", authenticated by {mechanism}")?;
         }
-        writeln!(out, ", {} flights, {:.3} s", session.flights, summary.seconds)?;
+        writeln!(out, ", {} flights, {:.3} s", summary.flights, summary.seconds)?;
     }
     Ok(())
 }

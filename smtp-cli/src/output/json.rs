@@ -38,7 +38,7 @@ fn object(summary: &Summary) -> Value {
             "allowed": session.allowed,
         })),
         "messages": summary.messages.iter().map(message).collect::<Vec<_>>(),
-        "flights": session.map_or(0, |session| session.flights),
+        "flights": summary.flights,
         "seconds": summary.seconds,
         "rate": summary.rate().map(|rate| json!({ "messages_per_second": rate })),
         "hint": summary.hint,

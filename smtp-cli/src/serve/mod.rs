@@ -25,6 +25,7 @@ use crate::certificate::ThrowAway;
 use crate::failure::{Failure, status};
 use crate::output::human;
 use crate::settings::{read, variable_of};
+use crate::signals::Signals;
 use policy::{Policy, Tls};
 use show::Show;
 
@@ -53,9 +54,14 @@ fn go(args: &ServeArgs) -> Result<(), Failure> {
         // Kept until the end: it is removed when dropped.
         let (policy, ca) = policy(args, address)?;
         let show = Arc::new(Show::new(args.json));
+        // Who has read the address may want it to end.
+        let (mut once, mut twice) = (Signals::listen(), Signals::listen());
+        let stopped = async move {
+            once.next().await;
+        };
         show.listening(address, args, ca.as_ref().map(tempfile::NamedTempFile::path));
         let policy = Arc::new(policy);
-        let sessions = serve(listener, MOST as usize, stopped(), move |stream, peer, stopping| {
+        let sessions = serve(listener, MOST as usize, stopped, move |stream, peer, stopping| {
             let (policy, show) = (policy.clone(), show.clone());
             async move {
                 session::hold(&policy, stream, peer, stopping, &|arrived: Arrived| show.arrived(&arrived)).await;
@@ -64,7 +70,7 @@ fn go(args: &ServeArgs) -> Result<(), Failure> {
         tokio::select! {
             () = sessions => Ok(()),
             // Who asks twice does not want to wait for anybody.
-            () = twice() => Ok(()),
+            _ = async { (twice.next().await, twice.next().await) } => Ok(()),
         }
     });
     runtime.shutdown_background();
@@ -98,26 +104,6 @@ fn raise_limit() {
         // What cannot be had is done without.
         let _ = setrlimit(Resource::Nofile, limit);
     }
-}
-
-async fn stopped() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut term) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = term.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
-}
-
-async fn twice() {
-    stopped().await;
-    stopped().await;
 }
 
 /// What the options mean together, and the file that holds the throw-away authority, where there is one.
