@@ -193,6 +193,18 @@ fn the_password_is_never_shown_nor_sent_in_clear() {
 }
 
 #[test]
+fn the_flights_of_all_connections_are_counted() {
+    for runtime in RUNTIMES {
+        // One message in each session (RFC 9422).
+        let (url, heard) = polite("250-server.example.org\r\n250 LIMITS MAILMAX=1\r\n", |_, _| false);
+        let one = send(runtime, &url, &CLEAR).json()["flights"].as_u64().unwrap();
+        let ran = send(runtime, &url, &[&CLEAR[..], &["--count", "3"]].concat());
+        assert_eq!((ran.status, &ran.json()["flights"]), (0, &(3 * one).into()), "{ran:?}");
+        assert_eq!(heard.try_iter().filter(|line| line.starts_with("EHLO ")).count(), 4);
+    }
+}
+
+#[test]
 fn line_endings_can_be_checked() {
     let bare = file(b"Subject: a\r\n\r\nb\nc\r\n");
     for runtime in RUNTIMES {
