@@ -115,24 +115,8 @@ pub(crate) struct SendArgs {
     /// How the session is secured [default: by the URL]
     #[arg(long, help_heading = "Security")]
     pub(crate) security: Option<SecurityArg>,
-    /// The oldest version of TLS permitted
-    #[arg(long, value_name = "1.2|1.3", help_heading = "Security")]
-    pub(crate) tls_min: Option<Version>,
-    /// The newest version of TLS permitted
-    #[arg(long, value_name = "1.2|1.3", help_heading = "Security")]
-    pub(crate) tls_max: Option<Version>,
-    /// The name that the server's certificate must prove, where it is not the host's
-    #[arg(long, value_name = "NAME", help_heading = "Security")]
-    pub(crate) tls_name: Option<String>,
-    /// Trust these authorities (PEM or DER) beside those of the platform; may be given several times
-    #[arg(long, value_name = "FILE", help_heading = "Security")]
-    pub(crate) ca: Vec<PathBuf>,
-    /// The certificate chain (PEM) to show to servers that ask for one
-    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Security")]
-    pub(crate) client_cert: Option<PathBuf>,
-    /// The key (PEM) of --client-cert
-    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Security")]
-    pub(crate) client_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// DANGER: accept any certificate; whoever sits between can read and change everything
     #[arg(long, help_heading = "Security")]
     pub(crate) danger_accept_invalid_certs: bool,
@@ -222,6 +206,29 @@ pub(crate) struct SendArgs {
     pub(crate) quiet: bool,
 }
 
+/// TLS, as far as it is the same for all who use it.
+#[derive(Args)]
+pub(crate) struct TlsArgs {
+    /// The oldest version of TLS permitted
+    #[arg(long, value_name = "1.2|1.3", help_heading = "Security")]
+    pub(crate) tls_min: Option<Version>,
+    /// The newest version of TLS permitted
+    #[arg(long, value_name = "1.2|1.3", help_heading = "Security")]
+    pub(crate) tls_max: Option<Version>,
+    /// The name that the server's certificate must prove, where it is not the host's
+    #[arg(long, value_name = "NAME", help_heading = "Security")]
+    pub(crate) tls_name: Option<String>,
+    /// Trust these authorities (PEM or DER) beside those of the platform; may be given several times
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    pub(crate) ca: Vec<PathBuf>,
+    /// The certificate chain (PEM) to show to servers that ask for one
+    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Security")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// The key (PEM) of --client-cert
+    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Security")]
+    pub(crate) client_key: Option<PathBuf>,
+}
+
 #[derive(Args)]
 #[command(after_help = PROBE_STATUS)]
 pub(crate) struct ProbeArgs {
@@ -231,9 +238,8 @@ pub(crate) struct ProbeArgs {
     /// Go through a proxy, as for send; several times for a chain, the nearest first
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Vec<String>,
-    /// Trust these authorities (PEM or DER) beside those of the platform; may be given several times
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// How long all of it may take
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "15s")]
     pub(crate) budget: Duration,
@@ -256,7 +262,7 @@ Exit status:
   0   a secure way was found (and the user authenticated, where one was given)
   64  the options cannot be meant
   65  the server refuses all comers (554)
-  66  a file of --ca cannot be read
+  66  a file of --ca, --client-cert or --client-key cannot be read
   68  the host name was not found
   69  nothing could be connected to, or a proxy refused
   75  time-outs, lost connections, a server that says \"later\": try again

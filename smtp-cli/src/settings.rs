@@ -5,7 +5,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use proxy_proto::ProxyUrl;
@@ -17,7 +17,7 @@ use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::tls::{Connector, Roots, Settings as Tls, Version};
 use smtp_proto::{Config, Connection, Limits, Misuse, Secret, Security};
 
-use crate::args::{DsnArg, LineEndingsArg, RetArg, SecurityArg, SendArgs};
+use crate::args::{DsnArg, LineEndingsArg, RetArg, SecurityArg, SendArgs, TlsArgs};
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::output::{Sent, Session};
@@ -163,9 +163,9 @@ impl Plan {
         }
         config = proxy::through(config, &args.proxy, own.is_some())?;
         if url.security != Security::None || config.proxies().any(ProxyUrl::needs_tls) {
-            config = config.tls(tls(args, &url, own)?);
+            config = config.tls(connector(args, &url, own)?);
         }
-        if let Some(name) = &args.tls_name {
+        if let Some(name) = &args.tls.tls_name {
             config = config.tls_name(name);
         }
         let config = config.on_platform();
@@ -180,7 +180,7 @@ fn check_words(args: &SendArgs, url: &ServerUrl) -> Result<(), Failure> {
     let words = [
         ("--subject", args.subject.as_deref()),
         ("--user", args.user.as_deref()),
-        ("--tls-name", args.tls_name.as_deref()),
+        ("--tls-name", args.tls.tls_name.as_deref()),
         ("the URL's user", url.user.as_deref()),
     ];
     let named = words.into_iter().filter_map(|(name, word)| Some((name, word?.as_bytes())));
@@ -293,39 +293,40 @@ fn broken(path: &Path, why: Misuse) -> Failure {
     Failure::input(format_args!("{}: {why}", path.display()))
 }
 
-/// The same settings, trusting the authorities in these files, too.
-pub(crate) fn trust(mut settings: Tls, files: &[PathBuf]) -> Result<Tls, Failure> {
-    for path in files {
+/// TLS as these options want it, for everything but the server's name.
+pub(crate) fn tls(args: &TlsArgs) -> Result<Tls, Failure> {
+    let (min, max) = (args.tls_min.unwrap_or(Version::Tls12), args.tls_max.unwrap_or(Version::Tls13));
+    if min > max {
+        return Err(Failure::usage("--tls-min is newer than --tls-max"));
+    }
+    let mut settings = Tls::default().min(min).max(max);
+    for path in &args.ca {
         let octets = read(path)?;
         // DER begins with a SEQUENCE of more than 127 octets, PEM is text.
         let der = matches!(octets[..], [0x30, 0x81..=0x84, ..]);
         let trusted = if der { settings.trust_der(&octets) } else { settings.trust_pem(&octets) };
         settings = trusted.map_err(|why| broken(path, why))?;
     }
+    if let (Some(chain), Some(key)) = (&args.client_cert, &args.client_key) {
+        settings = settings.client_certificate(&read(chain)?, &read(key)?).map_err(|why| broken(chain, why))?;
+    }
     Ok(settings)
 }
 
-fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Connector + use<>, Failure> {
-    let (min, max) = (args.tls_min.unwrap_or(Version::Tls12), args.tls_max.unwrap_or(Version::Tls13));
-    if min > max {
-        return Err(Failure::usage("--tls-min is newer than --tls-max"));
-    }
-    let mut settings = trust(Tls::default().min(min).max(max), &args.ca)?;
+fn connector(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Connector + use<>, Failure> {
+    let mut settings = tls(&args.tls)?;
     if let Some(own) = own {
         // It must run on a machine without any authorities, too.
         settings =
             settings.roots(Roots::OnlyGiven).trust_pem(own.ca.as_bytes()).map_err(|why| Failure::misuse(&why))?;
     }
-    if let (Some(chain), Some(key)) = (&args.client_cert, &args.client_key) {
-        settings = settings.client_certificate(&read(chain)?, &read(key)?).map_err(|why| broken(chain, why))?;
-    }
     if args.danger_accept_invalid_certs {
         settings = settings.danger_accept_invalid_certs();
     }
     let connector = settings.connector();
-    if args.client_cert.is_some() || args.tls_name.is_some() {
+    if args.tls.client_cert.is_some() || args.tls.tls_name.is_some() {
         // A key of another certificate, or what is no name: better known before anything is connected to.
-        let name = args.tls_name.as_ref().unwrap_or(&url.host);
+        let name = args.tls.tls_name.as_ref().unwrap_or(&url.host);
         connector.connect(name).map_err(|why| Failure::misuse(&why))?;
     }
     Ok(connector)

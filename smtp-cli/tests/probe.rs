@@ -113,6 +113,32 @@ fn a_certificate_that_is_not_trusted_is_shown_all_the_same() {
 }
 
 #[test]
+fn the_options_of_tls_are_those_of_send() {
+    let mut server = Serving::start(&["--tls", "implicit"]);
+    let ca = server.ca();
+    for runtime in RUNTIMES {
+        let ca = ["--ca", text(&ca)];
+        let ran = probe(runtime, &server.address, &[&ca[..], &["--tls-name", "mail.example.org"]].concat());
+        let report = ran.json();
+        assert_eq!((ran.status, &report["error"]["kind"]), (76, &"tls".into()), "{ran:?}");
+        let why = report["ports"][0]["certificate"]["why_not"].as_str().unwrap();
+        assert!(why.contains("mail.example.org"), "{why}");
+        let ran =
+            probe(runtime, &server.address, &[&ca[..], &["--tls-name", "localhost", "--tls-max", "1.2"]].concat());
+        let report = ran.json();
+        assert_eq!((ran.status, &report["ports"][0]["tls"]["version"]), (0, &"1.2".into()), "{ran:?}");
+        let arguments = report["recommended"]["arguments"].as_array().unwrap();
+        let arguments: Vec<_> = arguments.iter().map(|word| word.as_str().unwrap()).collect();
+        let pasted = run(&[&["send", "--validate", "--json"], &arguments[..]].concat());
+        assert_eq!((pasted.status, &pasted.json()["security"]["tls"]), (0, &"1.2".into()), "{pasted:?}");
+    }
+    let half = run(&["probe", "--json", "127.0.0.1", "--client-cert", "/nonexistent/file"]);
+    assert_eq!((half.status, &half.json()["error"]["kind"]), (64, &"usage".into()));
+    let both = ["--client-cert", "/nonexistent/file", "--client-key", "/nonexistent/file"];
+    assert_eq!(run(&[&["probe", "--json", "127.0.0.1"], &both[..]].concat()).status, 66);
+}
+
+#[test]
 fn clear_text_will_not_do_and_nobody_is_logged_in_there() {
     let server = Serving::start(&["--tls", "none", "--user", "u", "--password-env", "TEST_PASSWORD"]);
     for runtime in RUNTIMES {

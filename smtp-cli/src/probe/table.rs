@@ -148,9 +148,12 @@ impl Table {
         }
         self.row("certificate", &format!("for {names}"));
         self.row("", &format!("issued by {}", own.issuer));
-        let left = match own.days_left {
-            0.. => format!("{} days left", own.days_left),
-            past => format!("expired {} days ago", past.unsigned_abs()),
+        let left = match (own.expired, own.days_left.unsigned_abs()) {
+            (false, 1) => "1 day left".into(),
+            (false, days) => format!("{days} days left"),
+            (true, 0) => "expired less than a day ago".into(),
+            (true, 1) => "expired a day ago".into(),
+            (true, days) => format!("expired {days} days ago"),
         };
         self.row("", &format!("valid from {} to {}, {left}", own.not_before, own.not_after));
         for above in port.chain.iter().skip(1) {
