@@ -16,6 +16,7 @@ use smtp_proto::sasl::MechanismName;
 use smtp_proto::tls::Version;
 
 use crate::duration;
+use crate::serve::accounts;
 
 /// Sends mail, finds out how a server is to be reached, and serves as a test server.
 #[derive(Parser)]
@@ -277,6 +278,17 @@ pub(crate) enum ServeTls {
     Implicit,
 }
 
+/// What becomes of clients that do not wait for the greeting.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EarlyArg {
+    /// 554 in the place of the greeting
+    Refuse,
+    /// The connection is closed without a word
+    Drop,
+    /// They are served as if nothing had been
+    Serve,
+}
+
 #[derive(Args)]
 pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes a free one
@@ -297,6 +309,9 @@ pub(crate) struct ServeArgs {
     /// The environment variable that holds the user's password, which is taken as a token too
     #[arg(long, value_name = "VAR", requires = "user")]
     pub(crate) password_env: Option<String>,
+    /// The mechanisms offered, in this order [default: SCRAM, CRAM-MD5, PLAIN, LOGIN and those of OAuth 2.0]
+    #[arg(long, value_name = "MECH,..", value_delimiter = ',', value_parser = served, requires = "user")]
+    pub(crate) auth: Vec<MechanismName>,
     /// Keep each message as NAME.eml and its envelope as NAME.json
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
@@ -315,12 +330,19 @@ pub(crate) struct ServeArgs {
     /// Greet so much later
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) greet_after: Option<Duration>,
-    /// Wait so long before each reply
+    /// What becomes of clients that speak before the greeting, which RFC 5321 forbids them unless PIPECONNECT is offered
+    #[arg(long, value_enum, default_value_t = EarlyArg::Refuse, requires = "greet_after")]
+    pub(crate) early_talkers: EarlyArg,
+    /// Wait so long before each reply; one to RSET, NOOP or what is malformed waits with the one behind it, where both were asked for
+    /// at once
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) slow: Option<Duration>,
     /// Close each connection after so many octets from the client
     #[arg(long, value_name = "N")]
     pub(crate) drop_after: Option<u64>,
+    /// Offer these extensions, too: PIPECONNECT, LIMITS, ETRN, VRFY, EXPN, HELP
+    #[arg(long, value_name = "EXT,..", value_delimiter = ',')]
+    pub(crate) with: Vec<String>,
     /// Do not offer these extensions
     #[arg(long, value_name = "EXT,..", value_delimiter = ',')]
     pub(crate) without: Vec<String>,
@@ -339,13 +361,20 @@ fn require(text: &str) -> Result<Require, String> {
 }
 
 fn mechanism(text: &str) -> Result<MechanismName, String> {
-    match text.parse::<MechanismName>() {
-        Ok(name) if name.is_available() => Ok(name),
-        _ => {
-            let known: Vec<_> = MechanismName::BY_STRENGTH.iter().map(MechanismName::as_str).collect();
-            Err(format!("the mechanisms are {}", known.join(", ")))
-        }
-    }
+    one_of(text, MechanismName::BY_STRENGTH.iter().filter(|name| name.is_available()))
+}
+
+fn served(text: &str) -> Result<MechanismName, String> {
+    one_of(text, accounts::available())
+}
+
+fn one_of(text: &str, known: impl Iterator<Item = &'static MechanismName>) -> Result<MechanismName, String> {
+    let known: Vec<_> = known.collect();
+    let named = known.iter().find(|name| name.as_str().eq_ignore_ascii_case(text));
+    named.map(|name| (*name).clone()).ok_or_else(|| {
+        let known: Vec<_> = known.iter().map(|name| name.as_str()).collect();
+        format!("the mechanisms are {}", known.join(", "))
+    })
 }
 
 #[cfg(test)]
@@ -374,5 +403,8 @@ mod tests {
     fn mechanisms_in_any_case() {
         assert_eq!(mechanism("scram-sha-256"), Ok(MechanismName::ScramSha256));
         assert!(mechanism("GSSAPI").unwrap_err().contains("PLAIN"));
+        assert_eq!(served("login"), Ok(MechanismName::Login));
+        // A server has nobody to take for granted.
+        assert!(mechanism("EXTERNAL").is_ok() && served("EXTERNAL").is_err());
     }
 }

@@ -63,6 +63,7 @@ fn refused(error: &clap::Error) -> u8 {
         match command {
             Some(command) if command == "send" => output::json::print(&output::Summary::failed(failure)),
             Some(command) if command == "probe" => probe::print_failure(failure),
+            Some(command) if command == "serve" => serve::show::failed(&failure),
             _ => {}
         }
     }

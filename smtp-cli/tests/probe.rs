@@ -65,7 +65,7 @@ fn starttls_is_found_and_what_is_recommended_works() {
         assert!(port["under_tls"]["mechanisms"].as_array().unwrap().contains(&"PLAIN".into()), "{ran:?}");
         assert_eq!(phases(port), ["connect", "greeting", "EHLO", "STARTTLS", "TLS handshake", "EHLO"], "{ran:?}");
         let login = &report["authentication"];
-        assert_eq!((&login["mechanism"], &login["error"]), (&"SCRAM-SHA-256-PLUS".into(), &Value::Null), "{ran:?}");
+        assert_eq!((&login["mechanism"], &login["error"]), (&"SCRAM-SHA-512-PLUS".into(), &Value::Null), "{ran:?}");
         let arguments = report["recommended"]["arguments"].as_array().unwrap();
         let arguments: Vec<_> = arguments.iter().map(|word| word.as_str().unwrap()).collect();
         let pasted = run(&[&["send", "--validate", "--json"], &arguments[..]].concat());

@@ -16,7 +16,7 @@ fn without_a_server_it_talks_to_its_own() {
     for runtime in RUNTIMES {
         let ran = run(&["send", "--runtime", runtime, "--body", "A line.\n.\nAnother.\n"]);
         assert_eq!(ran.status, 0, "{ran:?}");
-        assert!(ran.stderr.contains("C: STARTTLS") && ran.stderr.contains("C: AUTH SCRAM-SHA-256"), "{ran:?}");
+        assert!(ran.stderr.contains("C: STARTTLS") && ran.stderr.contains("C: AUTH SCRAM-SHA-512"), "{ran:?}");
         assert!(ran.stdout.contains("A line.\n.\nAnother.\n"), "{ran:?}");
         for more in [&["--security", "none"], &["--security", "implicit"]] {
             let ran = run(&[&["send", "--runtime", runtime, "--json"], &more[..]].concat());

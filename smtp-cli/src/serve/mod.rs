@@ -3,12 +3,12 @@
 //! The rules of this room: the machine keeps the order of the dialogue, `policy` says what is accepted, `session` carries
 //! one connection, `mail` keeps what arrives, `faulty` misbehaves as told, and `show` tells of it.
 
-mod accounts;
+pub(crate) mod accounts;
 mod faulty;
 mod mail;
 pub(crate) mod policy;
 pub(crate) mod session;
-mod show;
+pub(crate) mod show;
 
 pub(crate) use accounts::Account;
 pub(crate) use mail::Arrived;
@@ -17,6 +17,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use smtp_proto::Misuse;
 use smtp_tokio::serve::serve;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
@@ -37,6 +38,9 @@ pub(crate) fn run(args: &ServeArgs) -> u8 {
     match go(args) {
         Ok(()) => status::OK,
         Err(failure) => {
+            if args.json {
+                show::failed(&failure);
+            }
             human::print_failure(&failure);
             failure.status
         }
@@ -108,7 +112,7 @@ fn raise_limit() {
 
 /// What the options mean together, and the file that holds the throw-away authority, where there is one.
 fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempfile::NamedTempFile>), Failure> {
-    let words = [("--refuse-rcpt", &args.refuse_rcpt), ("--without", &args.without)];
+    let words = [("--refuse-rcpt", &args.refuse_rcpt), ("--without", &args.without), ("--with", &args.with)];
     if let Some((name, _)) = words.iter().find(|(_, words)| words.iter().any(|word| word.contains(char::is_control))) {
         return Err(Failure::usage(format_args!("{name} must not contain control characters")));
     }
@@ -130,7 +134,7 @@ fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempf
         policy = policy.tls(kind, &chain, &key)?;
     }
     if let (Some(user), Some(variable)) = (&args.user, &args.password_env) {
-        policy.account = Some(Account::new(user, variable_of(variable)?)?);
+        policy.account = Some(Account::new(user, variable_of(variable)?)?.by(&args.auth));
     }
     if let Some(store) = &args.store {
         std::fs::create_dir_all(store).map_err(|error| Failure::input(format_args!("{}: {error}", store.display())))?;
@@ -140,10 +144,20 @@ fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempf
     policy.refuse.clone_from(&args.refuse_rcpt);
     policy.tempfail = args.tempfail;
     policy.greet_after = args.greet_after;
+    policy.early = args.early_talkers;
     policy.slow = args.slow;
     policy.drop_after = args.drop_after;
+    policy.with.clone_from(&args.with);
     policy.without.clone_from(&args.without);
     policy.max_size = args.max_size.unwrap_or(0);
+    // What cannot be said is better known before anybody comes.
+    policy.accept().map_err(|misuse| match misuse {
+        Misuse::NotOffered { .. } | Misuse::Malformed { .. } => Failure::usage(format_args!(
+            "--with: there are BINARYMIME, DSN, PIPECONNECT, REQUIRETLS, DELIVERBY, MT-PRIORITY, FUTURERELEASE, RRVS, LIMITS, ETRN, \
+             VRFY, EXPN and HELP"
+        )),
+        misuse => Failure::misuse(&misuse),
+    })?;
     Ok((policy, ca))
 }
 

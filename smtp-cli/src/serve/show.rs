@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::mail::Arrived;
 use crate::args::ServeArgs;
+use crate::failure::Failure;
+use crate::output::json::error;
 
 /// For people, or for programs.
 pub(crate) struct Show {
@@ -39,6 +41,11 @@ impl Show {
             put(&format!("{line}\n"));
         }
     }
+}
+
+/// For programs: there will be no server.
+pub(crate) fn failed(failure: &Failure) {
+    put(&format!("{}\n", json!({ "exit": failure.status, "error": error(failure) })));
 }
 
 fn put(text: &str) {
