@@ -67,6 +67,7 @@ pub(crate) fn print_failure(failure: Failure) {
 fn go(args: &ProbeArgs, began: Instant, report: &mut Report) -> Result<(), Failure> {
     let misuse = |misuse| Failure::misuse(&misuse);
     let (host, port) = url::host_and_port(&args.server).map_err(Failure::usage)?;
+    let host = &url::ascii(host).map_err(Failure::usage)?[..];
     report.host = host.into();
     if args.budget.is_zero() || args.budget > Limits::LONGEST {
         return Err(Failure::usage("--budget is too short or too long"));
