@@ -14,7 +14,7 @@ use crate::args::SendArgs;
 use crate::embedded::Embedded;
 use crate::failure::Failure;
 use crate::output::transcript::transcript;
-use crate::output::{Sent, Server, Summary, human, json};
+use crate::output::{Sent, Server, Summary, human, json, put};
 use crate::runtime;
 use crate::settings::{self, Mail, Plan};
 use crate::signals::{self, Ended, Interruption};
@@ -58,7 +58,7 @@ pub(crate) fn run(args: SendArgs) -> u8 {
         json::print(&summary);
     } else if !args.quiet {
         if let Some(arrived) = &arrived {
-            let _ = io::stdout().write_all(arrived);
+            put(arrived);
         }
         human::print(&summary);
     }

@@ -7,6 +7,7 @@ pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod transcript;
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,6 +18,17 @@ use smtp_proto::{Connection, Security};
 
 use crate::failure::{Failure, status};
 use crate::signals::Signal;
+
+/// Writes results to standard output. Who went away is not written to; whoever has no room for them is told of.
+pub(crate) fn put(text: &[u8]) {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "smtp: the output is not complete: {error}");
+        }
+        _ => {}
+    }
+}
 
 /// All that is told of one run of `send`.
 #[derive(Default)]
