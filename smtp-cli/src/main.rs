@@ -34,7 +34,7 @@ use failure::{Failure, status};
 fn main() -> ExitCode {
     let status = match Cli::try_parse() {
         Ok(Cli { command: Command::Send(args) }) => send::run(*args),
-        Ok(Cli { command: Command::Probe(args) }) => probe::run(&args),
+        Ok(Cli { command: Command::Probe(args) }) => probe::run(*args),
         Ok(Cli { command: Command::Serve(args) }) => serve::run(&args),
         Err(error) => refused(&error),
     };

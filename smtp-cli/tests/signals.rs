@@ -70,6 +70,19 @@ fn who_has_nothing_under_way_has_sent_nothing() {
 }
 
 #[test]
+fn a_probe_is_told_of_too() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = silent.local_addr().unwrap().to_string();
+    let mut child = command();
+    child.args(["probe", "--json", "--budget", "1h", &place]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().unwrap();
+    let _held = silent.accept().unwrap();
+    kill("-INT", &child);
+    let ran = end(child);
+    assert_eq!((ran.status, &ran.json()["error"]["kind"]), (130, &"interrupted".into()), "{ran:?}");
+}
+
+#[test]
 fn a_message_that_never_comes_is_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let transcript = folder.path().join("transcript");

@@ -28,6 +28,7 @@ use smtp_proto::{Config, Limits, Secret, phase};
 
 use crate::args::{ProbeArgs, TlsArgs};
 use crate::failure::Failure;
+use crate::signals::{self, Ended};
 use crate::{output, proxy, settings, url};
 use look::{Aim, Look, Talk, Unverified};
 use reach::{Handle, Stop};
@@ -40,13 +41,24 @@ const PORTS: [u16; 4] = [465, 587, 25, 2525];
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Runs the command; returns the exit status.
-pub(crate) fn run(args: &ProbeArgs) -> u8 {
+pub(crate) fn run(args: ProbeArgs) -> u8 {
     let began = Instant::now();
-    let mut report = Report::default();
-    match go(args, began, &mut report) {
-        Ok(()) => report.judge(),
-        Err(failure) => report.failure = Some(failure),
-    }
+    let args = Arc::new(args);
+    let wanted = args.clone();
+    let ended = signals::until_interrupted(move |_| {
+        let mut report = Report::default();
+        match go(&wanted, began, &mut report) {
+            Ok(()) => report.judge(),
+            Err(failure) => report.failure = Some(failure),
+        }
+        report
+    });
+    let failed = |failure| Report { host: args.server.clone(), failure: Some(failure), ..Report::default() };
+    let mut report = match ended {
+        Ok(Ended::Done(report, _)) => report,
+        Ok(Ended::Left(signal)) => failed(Failure::interrupted(signal)),
+        Err(error) => failed(Failure::usage(format_args!("the system: {error}"))),
+    };
     report.seconds = began.elapsed().as_secs_f64();
     if args.json {
         json::print(&report);

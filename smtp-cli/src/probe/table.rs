@@ -3,7 +3,7 @@
 //! The rules of this file: no line is longer than [`WIDTH`], unless a single word is; colours only say again what the words say.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use smtp_proto::dial::Mode;
@@ -12,6 +12,7 @@ use super::heard::{Offer, Spent};
 use super::look::Speaks;
 use super::report::{Port, Report};
 use crate::output::human::has_colours;
+use crate::output::put;
 
 /// Columns of a line.
 const WIDTH: usize = 96;
@@ -29,10 +30,8 @@ const DIM: &str = "2";
 
 /// Prints the report on standard output.
 pub(super) fn print(report: &Report) {
-    let stdout = io::stdout();
-    let shown = Table { out: String::new(), coloured: has_colours(stdout.is_terminal()) }.report(report);
-    // Nobody may be there to read it.
-    let _ = stdout.lock().write_all(shown.as_bytes());
+    let shown = Table { out: String::new(), coloured: has_colours(io::stdout().is_terminal()) }.report(report);
+    put(shown.as_bytes());
 }
 
 struct Table {
