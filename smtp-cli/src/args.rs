@@ -85,6 +85,7 @@ pub(crate) enum RetArg {
 }
 
 #[derive(Args)]
+#[command(after_help = SEND_STATUS)]
 pub(crate) struct SendArgs {
     /// smtp://HOST[:25], submission://HOST[:587], smtps:// or submissions://HOST[:465], lmtp://HOST[:24], or HOST[:PORT];
     /// USER:PASSWORD@ before the host
@@ -147,13 +148,13 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "NAME", help_heading = "Identity")]
     pub(crate) helo: Option<String>,
 
-    /// How long each operation may take as a whole: connecting, each message
+    /// How long each operation may take as a whole: connecting, each message [default: each phase has a limit of its own]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
     pub(crate) timeout: Option<Duration>,
-    /// How long the greeting may take
+    /// How long the greeting may take [default: 4s where the kind of TLS is found out, else 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
     pub(crate) greeting_timeout: Option<Duration>,
-    /// How long one address may take to connect to
+    /// How long one address may take to connect to [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
     pub(crate) connect_timeout: Option<Duration>,
 
@@ -206,6 +207,20 @@ pub(crate) struct SendArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) quiet: bool,
 }
+
+const SEND_STATUS: &str = "\
+Exit status:
+  0   every recipient accepted, or validated
+  64  the options cannot be meant
+  65  refused for good, for at least one recipient
+  66  a file is missing, or cannot be read or used
+  68  the host name was not found
+  69  cannot connect; or a proxy refused, or its credentials are wrong
+  74  the outcome is unknown: not safe to send again blindly
+  75  try later: 4yz, a time-out, a connection lost before the message was complete
+  76  the peer broke the protocol, or there is no TLS that can be accepted
+  77  authentication failed, or is not to be had
+  130, 143  ended by Ctrl-C, by SIGTERM; what is known by then is told";
 
 /// TLS, as far as it is the same for all who use it.
 #[derive(Args)]

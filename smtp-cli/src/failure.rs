@@ -101,7 +101,9 @@ impl Failure {
         let failure = Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"));
         match error.kind() {
             // It is no address, and never will be.
-            io::ErrorKind::InvalidInput => Self { kind: Kind::Usage, status: status::USAGE, ..failure },
+            io::ErrorKind::InvalidInput => {
+                Self { kind: Kind::Usage, status: status::USAGE, ..failure }.advise("it takes ADDRESS:PORT")
+            }
             _ => failure,
         }
     }
@@ -162,8 +164,11 @@ impl Failure {
 
     /// The same failure, where what could not be connected to is the nearest proxy.
     pub(crate) fn towards(mut self, nearest: Option<&ProxyUrl>) -> Self {
-        if self.kind == Kind::Connect {
-            self.hop = nearest.map(|url| Hop::new(1, url));
+        let Some(url) = nearest else { return self };
+        // Further names are looked up here too, as far as a proxy leaves them.
+        let is_its_name = || self.text.starts_with(&format!("{}: ", url.proxy().host));
+        if self.kind == Kind::Connect || (self.kind == Kind::Resolve && is_its_name()) {
+            self.hop = Some(Hop::new(1, url));
         }
         self
     }
@@ -174,6 +179,7 @@ impl Failure {
         let cause = match &error.cause {
             // Hop and phase are told apart from it.
             Cause::Tunnel(tunnel) => tunnel.kind().to_string(),
+            Cause::Tls(tls::Error::NotTls(_)) if error.hop.is_some() => "it answers in clear text, not in TLS".into(),
             cause => cause.to_string(),
         };
         let mut failure = match source {
@@ -302,7 +308,11 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::TimedOut { .. } => "try again later, or with a longer --timeout",
         Cause::Closed { .. } => "try again later",
         Cause::Refused(reply) if reply.code().is_transient() => "try again later",
+        Cause::Refused(reply) if error.phase == phase::EHLO && matches!(reply.code().number(), 500 | 502) => {
+            "a server of LMTP takes --lmtp, one of SMTP does not"
+        }
         Cause::Tls(tls::Error::Certificate(why)) => return certificate_advice(why),
+        Cause::Tls(tls::Error::NotTls(_)) if error.hop.is_some() => "is it a proxy of http://?",
         Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
             "try again later"
         }

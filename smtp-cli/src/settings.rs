@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use proxy_proto::ProxyUrl;
 use smtp_proto::body::LineEndings;
-use smtp_proto::client::{Envelope, Notify, Ret, Transcript};
+use smtp_proto::client::{Envelope, Notify, Require, Ret, Transcript};
 use smtp_proto::command::ForwardPath;
 use smtp_proto::dial::Mode;
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
@@ -233,6 +233,7 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
         // A user of the options' own does not go with the URL's password, unless it is the same.
         let of_url = url.password.clone().filter(|_| user == url.user);
         match (&user, given.or(of_url)) {
+            (Some(user), Some(_)) if user.is_empty() => return Err(Failure::usage("the user name is empty")),
             (Some(user), Some(password)) => Some(Credentials::password(user, password)),
             (Some(_), None) => {
                 return Err(Failure::usage(
@@ -364,6 +365,11 @@ fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failur
 /// Who sends to whom, and what the server is asked to do about it.
 fn envelope(args: &SendArgs, from: &str, to: &[String]) -> Result<Envelope, Failure> {
     let misuse = |misuse| Failure::misuse(&misuse);
+    if let Require::AtLeast(most) = args.require {
+        if most > to.len() {
+            return Err(Failure::usage(format_args!("--require {most}: there are not so many recipients")));
+        }
+    }
     let mut envelope = Envelope::new(from, to).map_err(misuse)?.require(args.require);
     let wants = |when| args.dsn.contains(&when);
     if wants(DsnArg::Never) && args.dsn.iter().any(|when| *when != DsnArg::Never) {
@@ -443,6 +449,14 @@ mod tests {
         assert_eq!(refused(&with(&["--password-env", "PATH", "--validate"])).status, status::USAGE);
         let unset = ["--user", "a", "--password-env", "NO_SUCH_VARIABLE", "--validate"];
         assert!(refused(&with(&unset)).text.contains("not set"));
+    }
+
+    #[test]
+    fn what_cannot_come_about_is_refused() {
+        let mail = ["--from", "a@b", "--to", "c@d", "--require"];
+        assert!(plan(&with(&[&mail[..], &["1"]].concat())).is_ok());
+        assert_eq!(refused(&with(&[&mail[..], &["2"]].concat())).status, status::USAGE);
+        assert_eq!(refused(&with(&["--user", "", "--password-env", "PATH", "--validate"])).status, status::USAGE);
     }
 
     #[test]

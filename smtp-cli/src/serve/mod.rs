@@ -131,13 +131,21 @@ fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempf
             }
         };
         let kind = if wanted == ServeTls::Implicit { Tls::Implicit } else { Tls::StartTls };
-        policy = policy.tls(kind, &chain, &key)?;
+        policy = policy.tls(kind, &chain, &key).map_err(|failure| match (&args.cert, &args.key) {
+            (Some(cert), Some(key)) => {
+                Failure::input(format_args!("{} and {}: {}", cert.display(), key.display(), failure.text))
+            }
+            _ => failure,
+        })?;
     }
     if let (Some(user), Some(variable)) = (&args.user, &args.password_env) {
         policy.account = Some(Account::new(user, variable_of(variable)?)?.by(&args.auth));
     }
     if let Some(store) = &args.store {
-        std::fs::create_dir_all(store).map_err(|error| Failure::input(format_args!("{}: {error}", store.display())))?;
+        std::fs::create_dir_all(store).map_err(|error| {
+            let other = if store.exists() { "this is no directory".into() } else { error.to_string() };
+            Failure::input(format_args!("{}: {other}", store.display()))
+        })?;
     }
     policy.store.clone_from(&args.store);
     policy.lmtp = args.lmtp;
