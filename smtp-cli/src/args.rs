@@ -355,7 +355,7 @@ pub(crate) struct ServeArgs {
     /// Close each connection after so many octets from the client
     #[arg(long, value_name = "N")]
     pub(crate) drop_after: Option<u64>,
-    /// Offer these extensions, too: PIPECONNECT, LIMITS, ETRN, VRFY, EXPN, HELP
+    /// Offer these extensions, too, such as PIPECONNECT, LIMITS or ETRN; a few have words behind them, as in "DELIVERBY 60"
     #[arg(long, value_name = "EXT,..", value_delimiter = ',')]
     pub(crate) with: Vec<String>,
     /// Do not offer these extensions
@@ -419,7 +419,6 @@ mod tests {
         assert_eq!(mechanism("scram-sha-256"), Ok(MechanismName::ScramSha256));
         assert!(mechanism("GSSAPI").unwrap_err().contains("PLAIN"));
         assert_eq!(served("login"), Ok(MechanismName::Login));
-        // A server has nobody to take for granted.
         assert!(mechanism("EXTERNAL").is_ok() && served("EXTERNAL").is_err());
     }
 }

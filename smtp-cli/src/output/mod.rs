@@ -189,8 +189,8 @@ impl Summary {
         if self.validated || (!self.messages.is_empty() && self.messages.iter().all(Sent::is_settled)) {
             return;
         }
-        let last = self.messages.iter().filter_map(|sent| sent.failure.as_ref()).next_back().or(self.failure.as_ref());
-        let phase = last.and_then(|failure| failure.phase);
+        let cut = self.messages.iter().filter(|sent| !sent.is_settled()).find_map(|sent| sent.failure.as_ref());
+        let phase = cut.or(self.failure.as_ref()).and_then(|failure| failure.phase);
         let failure = Failure { phase, ..Failure::interrupted(signal) };
         let unknown = self.messages.iter().any(Sent::is_unknown);
         self.interrupted = Some(if unknown { failure.may_be_delivered() } else { failure });

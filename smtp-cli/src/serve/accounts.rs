@@ -25,9 +25,10 @@ const USUAL: [MechanismName; 11] = [
     MechanismName::XOAuth2,
 ];
 
-/// All that AUTH can offer, the strongest first.
+/// All that AUTH can offer, the strongest first. Who proves nothing to be the one user there is, has no place among them.
 pub(crate) fn available() -> impl Iterator<Item = &'static MechanismName> {
-    MechanismName::BY_STRENGTH.iter().filter(|name| sasl::server::is_available(name))
+    let proves = |name: &MechanismName| !matches!(name, MechanismName::External | MechanismName::Anonymous);
+    MechanismName::BY_STRENGTH.iter().filter(move |name| proves(name) && sasl::server::is_available(name))
 }
 
 /// A user and the password, which is the token, too.

@@ -17,7 +17,6 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use smtp_proto::Misuse;
 use smtp_tokio::serve::serve;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
@@ -117,6 +116,13 @@ fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempf
         return Err(Failure::usage(format_args!("{name} must not contain control characters")));
     }
     let mut policy = Policy::new(&address.ip().to_string());
+    for line in &args.with {
+        if !policy::can_offer(line) {
+            return Err(Failure::usage(format_args!(
+                "--with {line}: it cannot be offered (--help names those that can)"
+            )));
+        }
+    }
     let wanted = args.tls.unwrap_or(if args.cert.is_some() { ServeTls::Starttls } else { ServeTls::None });
     let mut ca = None;
     if wanted != ServeTls::None {
@@ -159,13 +165,7 @@ fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempf
     policy.without.clone_from(&args.without);
     policy.max_size = args.max_size.unwrap_or(0);
     // What cannot be said is better known before anybody comes.
-    policy.accept().map_err(|misuse| match misuse {
-        Misuse::NotOffered { .. } | Misuse::Malformed { .. } => Failure::usage(format_args!(
-            "--with: there are BINARYMIME, DSN, PIPECONNECT, REQUIRETLS, DELIVERBY, MT-PRIORITY, FUTURERELEASE, RRVS, LIMITS, ETRN, \
-             VRFY, EXPN and HELP"
-        )),
-        misuse => Failure::misuse(&misuse),
-    })?;
+    policy.accept().map_err(|misuse| Failure::misuse(&misuse))?;
     Ok((policy, ca))
 }
 

@@ -115,6 +115,11 @@ impl Policy {
     }
 }
 
+/// Whether this can be said of an extension beyond the usual ones: its keyword, and what stands behind it.
+pub(crate) fn can_offer(line: &str) -> bool {
+    Config::new("localhost").and_then(|config| config.with(line)).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +129,17 @@ mod tests {
         for address in ["127.0.0.1", "::1"] {
             assert!(Policy::new(address).accept().is_ok());
         }
+    }
+
+    #[test]
+    fn who_may_speak_early_was_told() {
+        assert!(can_offer("PIPECONNECT") && can_offer("DELIVERBY 60") && !can_offer("DELIVERBY x") && !can_offer("X"));
+        let with = |with: &[&str], without: &[&str]| {
+            let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+            Policy { with: owned(with), without: owned(without), ..Policy::new("::1") }.lets_speak_early()
+        };
+        assert!(with(&["LIMITS", "pipeconnect"], &[]) && !with(&["LIMITS"], &[]));
+        assert!(!with(&["PIPECONNECT"], &["PipeConnect"]));
     }
 
     #[test]
