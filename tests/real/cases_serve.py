@@ -14,7 +14,7 @@ import time
 
 import clients
 import messages
-from clients import CLEAR, FROM, HELO, STARTTLS, TO, Curl, Msmtp, Serve, Smtplib, Swaks, same
+from clients import CLEAR, FROM, HELO, IMPLICIT, STARTTLS, TO, Curl, Msmtp, Serve, Smtplib, Swaks, same
 from dovecot import PASSWORD, USER
 from suite import Context, Group, check
 
