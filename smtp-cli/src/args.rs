@@ -16,6 +16,7 @@ use smtp_proto::sasl::MechanismName;
 use smtp_proto::tls::Version;
 
 use crate::duration;
+use crate::serve::accounts;
 
 /// Sends mail, finds out how a server is to be reached, and serves as a test server.
 #[derive(Parser)]
@@ -84,6 +85,7 @@ pub(crate) enum RetArg {
 }
 
 #[derive(Args)]
+#[command(after_help = SEND_STATUS)]
 pub(crate) struct SendArgs {
     /// smtp://HOST[:25], submission://HOST[:587], smtps:// or submissions://HOST[:465], lmtp://HOST[:24], or HOST[:PORT];
     /// USER:PASSWORD@ before the host
@@ -115,24 +117,8 @@ pub(crate) struct SendArgs {
     /// How the session is secured [default: by the URL]
     #[arg(long, help_heading = "Security")]
     pub(crate) security: Option<SecurityArg>,
-    /// The oldest version of TLS permitted
-    #[arg(long, value_name = "1.2|1.3", help_heading = "Security")]
-    pub(crate) tls_min: Option<Version>,
-    /// The newest version of TLS permitted
-    #[arg(long, value_name = "1.2|1.3", help_heading = "Security")]
-    pub(crate) tls_max: Option<Version>,
-    /// The name that the server's certificate must prove, where it is not the host's
-    #[arg(long, value_name = "NAME", help_heading = "Security")]
-    pub(crate) tls_name: Option<String>,
-    /// Trust these authorities (PEM or DER) beside those of the platform; may be given several times
-    #[arg(long, value_name = "FILE", help_heading = "Security")]
-    pub(crate) ca: Vec<PathBuf>,
-    /// The certificate chain (PEM) to show to servers that ask for one
-    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Security")]
-    pub(crate) client_cert: Option<PathBuf>,
-    /// The key (PEM) of --client-cert
-    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Security")]
-    pub(crate) client_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// DANGER: accept any certificate; whoever sits between can read and change everything
     #[arg(long, help_heading = "Security")]
     pub(crate) danger_accept_invalid_certs: bool,
@@ -162,13 +148,13 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "NAME", help_heading = "Identity")]
     pub(crate) helo: Option<String>,
 
-    /// How long each operation may take as a whole: connecting, each message
+    /// How long each operation may take as a whole: connecting, each message [default: each phase has a limit of its own]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
     pub(crate) timeout: Option<Duration>,
-    /// How long the greeting may take
+    /// How long the greeting may take [default: 4s where the kind of TLS is found out, else 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
     pub(crate) greeting_timeout: Option<Duration>,
-    /// How long one address may take to connect to
+    /// How long one address may take to connect to [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Time")]
     pub(crate) connect_timeout: Option<Duration>,
 
@@ -222,6 +208,43 @@ pub(crate) struct SendArgs {
     pub(crate) quiet: bool,
 }
 
+const SEND_STATUS: &str = "\
+Exit status:
+  0   every recipient accepted, or validated
+  64  the options cannot be meant
+  65  refused for good, for at least one recipient
+  66  a file is missing, or cannot be read or used
+  68  the host name was not found
+  69  cannot connect; or a proxy refused, or its credentials are wrong
+  74  the outcome is unknown: not safe to send again blindly
+  75  try later: 4yz, a time-out, a connection lost before the message was complete
+  76  the peer broke the protocol, or there is no TLS that can be accepted
+  77  authentication failed, or is not to be had
+  130, 143  ended by Ctrl-C, by SIGTERM; what is known by then is told";
+
+/// TLS, as far as it is the same for all who use it.
+#[derive(Args)]
+pub(crate) struct TlsArgs {
+    /// The oldest version of TLS permitted
+    #[arg(long, value_name = "1.2|1.3", help_heading = "Security")]
+    pub(crate) tls_min: Option<Version>,
+    /// The newest version of TLS permitted
+    #[arg(long, value_name = "1.2|1.3", help_heading = "Security")]
+    pub(crate) tls_max: Option<Version>,
+    /// The name that the server's certificate must prove, where it is not the host's
+    #[arg(long, value_name = "NAME", help_heading = "Security")]
+    pub(crate) tls_name: Option<String>,
+    /// Trust these authorities (PEM or DER) beside those of the platform; may be given several times
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    pub(crate) ca: Vec<PathBuf>,
+    /// The certificate chain (PEM) to show to servers that ask for one
+    #[arg(long, value_name = "FILE", requires = "client_key", help_heading = "Security")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// The key (PEM) of --client-cert
+    #[arg(long, value_name = "FILE", requires = "client_cert", help_heading = "Security")]
+    pub(crate) client_key: Option<PathBuf>,
+}
+
 #[derive(Args)]
 #[command(after_help = PROBE_STATUS)]
 pub(crate) struct ProbeArgs {
@@ -231,9 +254,8 @@ pub(crate) struct ProbeArgs {
     /// Go through a proxy, as for send; several times for a chain, the nearest first
     #[arg(long, value_name = "URL")]
     pub(crate) proxy: Vec<String>,
-    /// Trust these authorities (PEM or DER) beside those of the platform; may be given several times
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ca: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// How long all of it may take
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "15s")]
     pub(crate) budget: Duration,
@@ -256,7 +278,7 @@ Exit status:
   0   a secure way was found (and the user authenticated, where one was given)
   64  the options cannot be meant
   65  the server refuses all comers (554)
-  66  a file of --ca cannot be read
+  66  a file of --ca, --client-cert or --client-key cannot be read
   68  the host name was not found
   69  nothing could be connected to, or a proxy refused
   75  time-outs, lost connections, a server that says \"later\": try again
@@ -269,6 +291,17 @@ pub(crate) enum ServeTls {
     None,
     Starttls,
     Implicit,
+}
+
+/// What becomes of clients that do not wait for the greeting.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EarlyArg {
+    /// 554 in the place of the greeting
+    Refuse,
+    /// The connection is closed without a word
+    Drop,
+    /// They are served as if nothing had been
+    Serve,
 }
 
 #[derive(Args)]
@@ -291,6 +324,9 @@ pub(crate) struct ServeArgs {
     /// The environment variable that holds the user's password, which is taken as a token too
     #[arg(long, value_name = "VAR", requires = "user")]
     pub(crate) password_env: Option<String>,
+    /// The mechanisms offered, in this order [default: SCRAM, CRAM-MD5, PLAIN, LOGIN and those of OAuth 2.0]
+    #[arg(long, value_name = "MECH,..", value_delimiter = ',', value_parser = served, requires = "user")]
+    pub(crate) auth: Vec<MechanismName>,
     /// Keep each message as NAME.eml and its envelope as NAME.json
     #[arg(long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
@@ -309,12 +345,19 @@ pub(crate) struct ServeArgs {
     /// Greet so much later
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) greet_after: Option<Duration>,
-    /// Wait so long before each reply
+    /// What becomes of clients that speak before the greeting, which RFC 5321 forbids them unless PIPECONNECT is offered
+    #[arg(long, value_enum, default_value_t = EarlyArg::Refuse, requires = "greet_after")]
+    pub(crate) early_talkers: EarlyArg,
+    /// Wait so long before each reply; one to RSET, NOOP or what is malformed waits with the one behind it, where both were asked for
+    /// at once
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) slow: Option<Duration>,
     /// Close each connection after so many octets from the client
     #[arg(long, value_name = "N")]
     pub(crate) drop_after: Option<u64>,
+    /// Offer these extensions, too, such as PIPECONNECT, LIMITS or ETRN; a few have words behind them, as in "DELIVERBY 60"
+    #[arg(long, value_name = "EXT,..", value_delimiter = ',')]
+    pub(crate) with: Vec<String>,
     /// Do not offer these extensions
     #[arg(long, value_name = "EXT,..", value_delimiter = ',')]
     pub(crate) without: Vec<String>,
@@ -333,13 +376,20 @@ fn require(text: &str) -> Result<Require, String> {
 }
 
 fn mechanism(text: &str) -> Result<MechanismName, String> {
-    match text.parse::<MechanismName>() {
-        Ok(name) if name.is_available() => Ok(name),
-        _ => {
-            let known: Vec<_> = MechanismName::BY_STRENGTH.iter().map(MechanismName::as_str).collect();
-            Err(format!("the mechanisms are {}", known.join(", ")))
-        }
-    }
+    one_of(text, MechanismName::BY_STRENGTH.iter().filter(|name| name.is_available()))
+}
+
+fn served(text: &str) -> Result<MechanismName, String> {
+    one_of(text, accounts::available())
+}
+
+fn one_of(text: &str, known: impl Iterator<Item = &'static MechanismName>) -> Result<MechanismName, String> {
+    let known: Vec<_> = known.collect();
+    let named = known.iter().find(|name| name.as_str().eq_ignore_ascii_case(text));
+    named.map(|name| (*name).clone()).ok_or_else(|| {
+        let known: Vec<_> = known.iter().map(|name| name.as_str()).collect();
+        format!("the mechanisms are {}", known.join(", "))
+    })
 }
 
 #[cfg(test)]
@@ -368,5 +418,7 @@ mod tests {
     fn mechanisms_in_any_case() {
         assert_eq!(mechanism("scram-sha-256"), Ok(MechanismName::ScramSha256));
         assert!(mechanism("GSSAPI").unwrap_err().contains("PLAIN"));
+        assert_eq!(served("login"), Ok(MechanismName::Login));
+        assert!(mechanism("EXTERNAL").is_ok() && served("EXTERNAL").is_err());
     }
 }

@@ -12,7 +12,9 @@ use smtp_proto::client::{Outcome, Recipient, Report};
 use smtp_proto::dial::{self, Why};
 use smtp_proto::reply::Reply;
 use smtp_proto::tls::CertificateError;
-use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, session, tls};
+use smtp_proto::{AuthenticationError, Cause, Hop, Misuse, Phase, phase, sasl, session, tls};
+
+use crate::signals::Signal;
 
 /// Exit statuses, as the manual has them.
 pub(crate) mod status {
@@ -35,6 +37,8 @@ pub(crate) mod status {
     pub(crate) const PROTOCOL: u8 = 76;
     /// Authentication failed.
     pub(crate) const AUTH: u8 = 77;
+    /// The least of those that tell a signal.
+    pub(crate) const INTERRUPTED: u8 = 128;
 }
 
 /// What kind of failure.
@@ -52,6 +56,7 @@ pub(crate) enum Kind {
     Timeout,
     Closed,
     Refused,
+    Interrupted,
 }
 
 /// One failure. Its `Display` is the line on standard error.
@@ -96,7 +101,9 @@ impl Failure {
         let failure = Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"));
         match error.kind() {
             // It is no address, and never will be.
-            io::ErrorKind::InvalidInput => Self { kind: Kind::Usage, status: status::USAGE, ..failure },
+            io::ErrorKind::InvalidInput => {
+                Self { kind: Kind::Usage, status: status::USAGE, ..failure }.advise("it takes ADDRESS:PORT")
+            }
             _ => failure,
         }
     }
@@ -118,6 +125,16 @@ impl Failure {
     /// The time that was given is over.
     pub(crate) fn late(phase: Phase) -> Self {
         Self::new(Kind::Timeout, status::LATER, "timed out").at(phase).advise("try again with a longer --budget")
+    }
+
+    /// Somebody wanted the command to end.
+    pub(crate) fn interrupted(signal: Signal) -> Self {
+        Self::new(Kind::Interrupted, signal.status(), format_args!("interrupted by {}", signal.name()))
+    }
+
+    /// The same failure, where a message may have arrived all the same.
+    pub(crate) fn may_be_delivered(self) -> Self {
+        self.advise("it may have been delivered: find out before it is sent again")
     }
 
     /// Nobody could be reached, or no session became ready.
@@ -147,8 +164,11 @@ impl Failure {
 
     /// The same failure, where what could not be connected to is the nearest proxy.
     pub(crate) fn towards(mut self, nearest: Option<&ProxyUrl>) -> Self {
-        if self.kind == Kind::Connect {
-            self.hop = nearest.map(|url| Hop::new(1, url));
+        let Some(url) = nearest else { return self };
+        // Further names are looked up here too, as far as a proxy leaves them.
+        let is_its_name = || self.text.starts_with(&format!("{}: ", url.proxy().host));
+        if self.kind == Kind::Connect || (self.kind == Kind::Resolve && is_its_name()) {
+            self.hop = Some(Hop::new(1, url));
         }
         self
     }
@@ -159,6 +179,7 @@ impl Failure {
         let cause = match &error.cause {
             // Hop and phase are told apart from it.
             Cause::Tunnel(tunnel) => tunnel.kind().to_string(),
+            Cause::Tls(tls::Error::NotTls(_)) if error.hop.is_some() => "it answers in clear text, not in TLS".into(),
             cause => cause.to_string(),
         };
         let mut failure = match source {
@@ -196,11 +217,7 @@ impl Failure {
         let unsettled = || cut_short.unwrap_or_else(|| Self::new(Kind::Closed, status::LATER, "not sent"));
         match (bad, unknown, later) {
             (Some(one), ..) => Some(Self::refused(report, one)),
-            (None, Some(_), _) => Some(Self {
-                status: status::UNKNOWN,
-                advice: Some("it may have been delivered: find out before it is sent again"),
-                ..unsettled()
-            }),
+            (None, Some(_), _) => Some(Self { status: status::UNKNOWN, ..unsettled() }.may_be_delivered()),
             (None, None, Some(one)) => Some(Self::refused(report, one)),
             (None, None, None) if report.is_accepted() => None,
             (None, None, None) => Some(unsettled()),
@@ -254,6 +271,9 @@ fn weigh(cause: &Cause) -> (Kind, u8) {
         Cause::ServiceClosing(_) => (Kind::Refused, status::LATER),
         Cause::StartTlsUnavailable(_) | Cause::Tls(_) => (Kind::Tls, status::PROTOCOL),
         Cause::Authentication(AuthenticationError::NotBase64 { .. }) => (Kind::Protocol, status::PROTOCOL),
+        Cause::Authentication(AuthenticationError::Mechanism { error, .. }) if is_malformed(error) => {
+            (Kind::Protocol, status::PROTOCOL)
+        }
         Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
             (Kind::Auth, status::LATER)
         }
@@ -268,6 +288,16 @@ fn weigh(cause: &Cause) -> (Kind, u8) {
     }
 }
 
+/// Whether it is the mechanism's grammar or order that the server broke; else it has not proved itself, or wants what is not
+/// to be had.
+fn is_malformed(error: &sasl::Error) -> bool {
+    use sasl::Error;
+    matches!(
+        error,
+        Error::TooLong { .. } | Error::OutOfOrder | Error::Syntax(_) | Error::Repeated(_) | Error::NonceMismatch
+    )
+}
+
 fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
     use smtp_proto::sasl::SelectionError as Selection;
     Some(match &error.cause {
@@ -279,7 +309,11 @@ fn advice(error: &smtp_proto::Error) -> Option<&'static str> {
         Cause::TimedOut { .. } => "try again later, or with a longer --timeout",
         Cause::Closed { .. } => "try again later",
         Cause::Refused(reply) if reply.code().is_transient() => "try again later",
+        Cause::Refused(reply) if error.phase == phase::EHLO && matches!(reply.code().number(), 500 | 502) => {
+            "a server of LMTP takes --lmtp, one of SMTP does not"
+        }
         Cause::Tls(tls::Error::Certificate(why)) => return certificate_advice(why),
+        Cause::Tls(tls::Error::NotTls(_)) if error.hop.is_some() => "is it a proxy of http://?",
         Cause::Authentication(AuthenticationError::Refused { reply, .. }) if reply.code().is_transient() => {
             "try again later"
         }
@@ -364,12 +398,32 @@ mod tests {
     #[test]
     fn a_wrong_password_is_not_a_busy_server() {
         let refused = |code| {
-            let mechanism = smtp_proto::sasl::MechanismName::Plain;
+            let mechanism = sasl::MechanismName::Plain;
             let error = AuthenticationError::Refused { mechanism, reply: reply(code, "no"), detail: None };
             failure(phase::AUTH, Cause::Authentication(error))
         };
         assert_eq!((refused(535).kind, refused(535).status), (Kind::Auth, status::AUTH));
         assert_eq!((refused(454).kind, refused(454).status), (Kind::Auth, status::LATER));
+    }
+
+    #[test]
+    fn a_challenge_that_cannot_be_read_is_no_wrong_password() {
+        let weighed = |error| {
+            let failure = failure(phase::AUTH, Cause::Authentication(error));
+            (failure.kind, failure.status)
+        };
+        let mechanism = sasl::MechanismName::ScramSha256;
+        let found = |error| AuthenticationError::Mechanism { mechanism: mechanism.clone(), error };
+        for error in [sasl::Error::Syntax("nonce"), sasl::Error::OutOfOrder, sasl::Error::TooLong { octets: 1 << 20 }] {
+            assert_eq!(weighed(found(error)), (Kind::Protocol, status::PROTOCOL));
+        }
+        assert_eq!(
+            weighed(AuthenticationError::NotBase64 { mechanism: mechanism.clone() }),
+            (Kind::Protocol, status::PROTOCOL)
+        );
+        for error in [sasl::Error::ServerNotAuthentic, sasl::Error::ChannelBinding, sasl::Error::IterationCount(1)] {
+            assert_eq!(weighed(found(error)), (Kind::Auth, status::AUTH));
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod runtime;
 mod send;
 mod serve;
 mod settings;
+mod signals;
 mod url;
 
 use std::process::ExitCode;
@@ -32,8 +33,8 @@ use failure::{Failure, status};
 
 fn main() -> ExitCode {
     let status = match Cli::try_parse() {
-        Ok(Cli { command: Command::Send(args) }) => send::run(&args),
-        Ok(Cli { command: Command::Probe(args) }) => probe::run(&args),
+        Ok(Cli { command: Command::Send(args) }) => send::run(*args),
+        Ok(Cli { command: Command::Probe(args) }) => probe::run(*args),
         Ok(Cli { command: Command::Serve(args) }) => serve::run(&args),
         Err(error) => refused(&error),
     };
@@ -62,6 +63,7 @@ fn refused(error: &clap::Error) -> u8 {
         match command {
             Some(command) if command == "send" => output::json::print(&output::Summary::failed(failure)),
             Some(command) if command == "probe" => probe::print_failure(failure),
+            Some(command) if command == "serve" => serve::show::failed(&failure),
             _ => {}
         }
     }

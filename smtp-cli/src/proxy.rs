@@ -19,7 +19,9 @@ pub(crate) fn through(mut config: Config, named: &[String], own: bool) -> Result
         [] if own => Ok(config),
         [] => {
             let (all_proxy, no_proxy) = (variable("ALL_PROXY"), variable("NO_PROXY"));
-            config.proxy_from(all_proxy.as_deref(), no_proxy.as_deref()).map_err(misuse)
+            config
+                .proxy_from(all_proxy.as_deref(), no_proxy.as_deref())
+                .map_err(|misuse| Failure::usage(format_args!("the environment's ALL_PROXY or NO_PROXY: {misuse}")))
         }
         several if several.iter().any(|one| one == "none") => {
             Err(Failure::usage("--proxy none stands alone: it goes without any"))

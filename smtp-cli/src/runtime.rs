@@ -3,7 +3,7 @@
 //! The rules of this file: it carries, and decides nothing; all adapters look the same from above.
 
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -18,6 +18,7 @@ use crate::args::RuntimeArg;
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::output::progress::Progress;
+use crate::signals::End;
 
 /// What every adapter fails with.
 pub(crate) type Error = smtp_proto::session::Error<io::Error>;
@@ -157,6 +158,25 @@ impl Session {
         }
     }
 
+    /// Closes the stream from another thread. What has arrived by then is still read.
+    pub(crate) fn end(&self) -> io::Result<End> {
+        // What is gone already needs no end.
+        Ok(match self {
+            Self::Tokio(_, smtp) => {
+                let stream = own(smtp.stream())?;
+                Box::new(move || drop(stream.shutdown(Shutdown::Both)))
+            }
+            Self::Blocking(smtp) => {
+                let stream = smtp.stream().get_ref().try_clone()?;
+                Box::new(move || drop(stream.shutdown(Shutdown::Both)))
+            }
+            Self::AsyncStd(smtp) => {
+                let stream = smtp.stream().clone();
+                Box::new(move || drop(stream.shutdown(Shutdown::Both)))
+            }
+        })
+    }
+
     /// What the session has agreed on.
     pub(crate) fn connection(&self) -> &Connection {
         match self {
@@ -174,6 +194,15 @@ impl Session {
             Self::AsyncStd(smtp) => smtp.verdict(),
         }
     }
+}
+
+/// A handle of one's own to a stream of tokio's.
+fn own(stream: &tokio::net::TcpStream) -> io::Result<TcpStream> {
+    #[cfg(unix)]
+    let own = std::os::fd::AsFd::as_fd(stream).try_clone_to_owned()?;
+    #[cfg(windows)]
+    let own = std::os::windows::io::AsSocket::as_socket(stream).try_clone_to_owned()?;
+    Ok(own.into())
 }
 
 /// A message on its way, and who is shown how far it is.

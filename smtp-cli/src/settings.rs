@@ -5,19 +5,19 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use proxy_proto::ProxyUrl;
 use smtp_proto::body::LineEndings;
-use smtp_proto::client::{Envelope, Notify, Ret, Transcript};
+use smtp_proto::client::{Envelope, Notify, Require, Ret, Transcript};
 use smtp_proto::command::ForwardPath;
 use smtp_proto::dial::Mode;
 use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::tls::{Connector, Roots, Settings as Tls, Version};
 use smtp_proto::{Config, Connection, Limits, Misuse, Secret, Security};
 
-use crate::args::{DsnArg, LineEndingsArg, RetArg, SecurityArg, SendArgs};
+use crate::args::{DsnArg, LineEndingsArg, RetArg, SecurityArg, SendArgs, TlsArgs};
 use crate::failure::Failure;
 use crate::message::Message;
 use crate::output::{Sent, Session};
@@ -163,9 +163,9 @@ impl Plan {
         }
         config = proxy::through(config, &args.proxy, own.is_some())?;
         if url.security != Security::None || config.proxies().any(ProxyUrl::needs_tls) {
-            config = config.tls(tls(args, &url, own)?);
+            config = config.tls(connector(args, &url, own)?);
         }
-        if let Some(name) = &args.tls_name {
+        if let Some(name) = &args.tls.tls_name {
             config = config.tls_name(name);
         }
         let config = config.on_platform();
@@ -180,7 +180,7 @@ fn check_words(args: &SendArgs, url: &ServerUrl) -> Result<(), Failure> {
     let words = [
         ("--subject", args.subject.as_deref()),
         ("--user", args.user.as_deref()),
-        ("--tls-name", args.tls_name.as_deref()),
+        ("--tls-name", args.tls.tls_name.as_deref()),
         ("the URL's user", url.user.as_deref()),
     ];
     let named = words.into_iter().filter_map(|(name, word)| Some((name, word?.as_bytes())));
@@ -233,6 +233,7 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
         // A user of the options' own does not go with the URL's password, unless it is the same.
         let of_url = url.password.clone().filter(|_| user == url.user);
         match (&user, given.or(of_url)) {
+            (Some(user), Some(_)) if user.is_empty() => return Err(Failure::usage("the user name is empty")),
             (Some(user), Some(password)) => Some(Credentials::password(user, password)),
             (Some(_), None) => {
                 return Err(Failure::usage(
@@ -293,39 +294,40 @@ fn broken(path: &Path, why: Misuse) -> Failure {
     Failure::input(format_args!("{}: {why}", path.display()))
 }
 
-/// The same settings, trusting the authorities in these files, too.
-pub(crate) fn trust(mut settings: Tls, files: &[PathBuf]) -> Result<Tls, Failure> {
-    for path in files {
+/// TLS as these options want it, for everything but the server's name.
+pub(crate) fn tls(args: &TlsArgs) -> Result<Tls, Failure> {
+    let (min, max) = (args.tls_min.unwrap_or(Version::Tls12), args.tls_max.unwrap_or(Version::Tls13));
+    if min > max {
+        return Err(Failure::usage("--tls-min is newer than --tls-max"));
+    }
+    let mut settings = Tls::default().min(min).max(max);
+    for path in &args.ca {
         let octets = read(path)?;
         // DER begins with a SEQUENCE of more than 127 octets, PEM is text.
         let der = matches!(octets[..], [0x30, 0x81..=0x84, ..]);
         let trusted = if der { settings.trust_der(&octets) } else { settings.trust_pem(&octets) };
         settings = trusted.map_err(|why| broken(path, why))?;
     }
+    if let (Some(chain), Some(key)) = (&args.client_cert, &args.client_key) {
+        settings = settings.client_certificate(&read(chain)?, &read(key)?).map_err(|why| broken(chain, why))?;
+    }
     Ok(settings)
 }
 
-fn tls(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Connector + use<>, Failure> {
-    let (min, max) = (args.tls_min.unwrap_or(Version::Tls12), args.tls_max.unwrap_or(Version::Tls13));
-    if min > max {
-        return Err(Failure::usage("--tls-min is newer than --tls-max"));
-    }
-    let mut settings = trust(Tls::default().min(min).max(max), &args.ca)?;
+fn connector(args: &SendArgs, url: &ServerUrl, own: Option<&Own>) -> Result<impl Connector + use<>, Failure> {
+    let mut settings = tls(&args.tls)?;
     if let Some(own) = own {
         // It must run on a machine without any authorities, too.
         settings =
             settings.roots(Roots::OnlyGiven).trust_pem(own.ca.as_bytes()).map_err(|why| Failure::misuse(&why))?;
     }
-    if let (Some(chain), Some(key)) = (&args.client_cert, &args.client_key) {
-        settings = settings.client_certificate(&read(chain)?, &read(key)?).map_err(|why| broken(chain, why))?;
-    }
     if args.danger_accept_invalid_certs {
         settings = settings.danger_accept_invalid_certs();
     }
     let connector = settings.connector();
-    if args.client_cert.is_some() || args.tls_name.is_some() {
+    if args.tls.client_cert.is_some() || args.tls.tls_name.is_some() {
         // A key of another certificate, or what is no name: better known before anything is connected to.
-        let name = args.tls_name.as_ref().unwrap_or(&url.host);
+        let name = args.tls.tls_name.as_ref().unwrap_or(&url.host);
         connector.connect(name).map_err(|why| Failure::misuse(&why))?;
     }
     Ok(connector)
@@ -363,6 +365,11 @@ fn mail(args: &SendArgs, user: Option<String>, own: bool) -> Result<Mail, Failur
 /// Who sends to whom, and what the server is asked to do about it.
 fn envelope(args: &SendArgs, from: &str, to: &[String]) -> Result<Envelope, Failure> {
     let misuse = |misuse| Failure::misuse(&misuse);
+    if let Require::AtLeast(most) = args.require {
+        if most > to.len() {
+            return Err(Failure::usage(format_args!("--require {most}: there are not so many recipients")));
+        }
+    }
     let mut envelope = Envelope::new(from, to).map_err(misuse)?.require(args.require);
     let wants = |when| args.dsn.contains(&when);
     if wants(DsnArg::Never) && args.dsn.iter().any(|when| *when != DsnArg::Never) {
@@ -442,6 +449,14 @@ mod tests {
         assert_eq!(refused(&with(&["--password-env", "PATH", "--validate"])).status, status::USAGE);
         let unset = ["--user", "a", "--password-env", "NO_SUCH_VARIABLE", "--validate"];
         assert!(refused(&with(&unset)).text.contains("not set"));
+    }
+
+    #[test]
+    fn what_cannot_come_about_is_refused() {
+        let mail = ["--from", "a@b", "--to", "c@d", "--require"];
+        assert!(plan(&with(&[&mail[..], &["1"]].concat())).is_ok());
+        assert_eq!(refused(&with(&[&mail[..], &["2"]].concat())).status, status::USAGE);
+        assert_eq!(refused(&with(&["--user", "", "--password-env", "PATH", "--validate"])).status, status::USAGE);
     }
 
     #[test]

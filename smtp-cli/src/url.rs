@@ -46,7 +46,7 @@ impl FromStr for ServerUrl {
             Some((user, password)) => (Some(decode(user)?), Some(password).filter(|password| !password.is_empty())),
         };
         Ok(Self {
-            host: host.into(),
+            host: ascii(host)?,
             port: port.or(default_port),
             security,
             lmtp: scheme == "lmtp",
@@ -85,6 +85,14 @@ pub(crate) fn host_and_port(place: &str) -> Result<(&str, Option<u16>), String> 
     }
 }
 
+/// The name as the DNS and certificates have it (RFC 5891: A-labels).
+pub(crate) fn ascii(host: &str) -> Result<String, String> {
+    if host.is_ascii() {
+        return Ok(host.into());
+    }
+    idna::domain_to_ascii(host).map_err(|_| "the host is no name that can be had".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +123,14 @@ mod tests {
         assert_eq!(place("smtp://[::1]:2525"), ("::1".into(), Some(2525), Security::Auto));
         assert_eq!(place("[2001:db8::1]").0, "2001:db8::1");
         assert_eq!(place("::1"), ("::1".into(), None, Security::Auto));
+    }
+
+    #[test]
+    fn names_in_any_script() {
+        // RFC 3492 section 7.1 (B), and the name that RFC 5890 and others write.
+        assert_eq!(place("他们为什么不说中文.example").0, "xn--ihqwcrb4cv8a8dqg056pqjye.example");
+        assert_eq!(place("smtps://mail.Bücher.example:4650").0, "mail.xn--bcher-kva.example");
+        assert!("a\u{200b}\u{fffd}.example".parse::<ServerUrl>().is_err());
     }
 
     #[test]

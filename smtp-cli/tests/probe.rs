@@ -65,7 +65,7 @@ fn starttls_is_found_and_what_is_recommended_works() {
         assert!(port["under_tls"]["mechanisms"].as_array().unwrap().contains(&"PLAIN".into()), "{ran:?}");
         assert_eq!(phases(port), ["connect", "greeting", "EHLO", "STARTTLS", "TLS handshake", "EHLO"], "{ran:?}");
         let login = &report["authentication"];
-        assert_eq!((&login["mechanism"], &login["error"]), (&"SCRAM-SHA-256-PLUS".into(), &Value::Null), "{ran:?}");
+        assert_eq!((&login["mechanism"], &login["error"]), (&"SCRAM-SHA-512-PLUS".into(), &Value::Null), "{ran:?}");
         let arguments = report["recommended"]["arguments"].as_array().unwrap();
         let arguments: Vec<_> = arguments.iter().map(|word| word.as_str().unwrap()).collect();
         let pasted = run(&[&["send", "--validate", "--json"], &arguments[..]].concat());
@@ -110,6 +110,32 @@ fn a_certificate_that_is_not_trusted_is_shown_all_the_same() {
             assert_eq!((&report["authentication"], &report["recommended"]), (&Value::Null, &Value::Null), "{ran:?}");
         }
     }
+}
+
+#[test]
+fn the_options_of_tls_are_those_of_send() {
+    let mut server = Serving::start(&["--tls", "implicit"]);
+    let ca = server.ca();
+    for runtime in RUNTIMES {
+        let ca = ["--ca", text(&ca)];
+        let ran = probe(runtime, &server.address, &[&ca[..], &["--tls-name", "mail.example.org"]].concat());
+        let report = ran.json();
+        assert_eq!((ran.status, &report["error"]["kind"]), (76, &"tls".into()), "{ran:?}");
+        let why = report["ports"][0]["certificate"]["why_not"].as_str().unwrap();
+        assert!(why.contains("mail.example.org"), "{why}");
+        let ran =
+            probe(runtime, &server.address, &[&ca[..], &["--tls-name", "localhost", "--tls-max", "1.2"]].concat());
+        let report = ran.json();
+        assert_eq!((ran.status, &report["ports"][0]["tls"]["version"]), (0, &"1.2".into()), "{ran:?}");
+        let arguments = report["recommended"]["arguments"].as_array().unwrap();
+        let arguments: Vec<_> = arguments.iter().map(|word| word.as_str().unwrap()).collect();
+        let pasted = run(&[&["send", "--validate", "--json"], &arguments[..]].concat());
+        assert_eq!((pasted.status, &pasted.json()["security"]["tls"]), (0, &"1.2".into()), "{pasted:?}");
+    }
+    let half = run(&["probe", "--json", "127.0.0.1", "--client-cert", "/nonexistent/file"]);
+    assert_eq!((half.status, &half.json()["error"]["kind"]), (64, &"usage".into()));
+    let both = ["--client-cert", "/nonexistent/file", "--client-key", "/nonexistent/file"];
+    assert_eq!(run(&[&["probe", "--json", "127.0.0.1"], &both[..]].concat()).status, 66);
 }
 
 #[test]

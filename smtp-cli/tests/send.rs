@@ -16,7 +16,7 @@ fn without_a_server_it_talks_to_its_own() {
     for runtime in RUNTIMES {
         let ran = run(&["send", "--runtime", runtime, "--body", "A line.\n.\nAnother.\n"]);
         assert_eq!(ran.status, 0, "{ran:?}");
-        assert!(ran.stderr.contains("C: STARTTLS") && ran.stderr.contains("C: AUTH SCRAM-SHA-256"), "{ran:?}");
+        assert!(ran.stderr.contains("C: STARTTLS") && ran.stderr.contains("C: AUTH SCRAM-SHA-512"), "{ran:?}");
         assert!(ran.stdout.contains("A line.\n.\nAnother.\n"), "{ran:?}");
         for more in [&["--security", "none"], &["--security", "implicit"]] {
             let ran = run(&[&["send", "--runtime", runtime, "--json"], &more[..]].concat());
@@ -112,6 +112,13 @@ fn each_way_to_end_has_its_status() {
     case(&[GREETING, EHLO], &stall, 75, "failed", "timeout", "MAIL");
     case(&[GREETING, EHLO, OK, OK, GO], &stall, 74, "unknown", "timeout", "final dot");
     case(&[GREETING, EHLO, BYE], &["--security", "starttls"], 76, "failed", "tls", "STARTTLS");
+    // A challenge that is no base64, and "hello", which is no message of SCRAM.
+    let (offer, login) = ("250-a\r\n250 AUTH SCRAM-SHA-256\r\n", ["--user", "u", "--password-env", "TEST_PASSWORD"]);
+    for challenge in ["334 !!!\r\n", "334 aGVsbG8=\r\n"] {
+        let replies = [GREETING, offer, challenge, "501 5.7.0 cancelled\r\n", BYE];
+        case(&replies, &login, 76, "failed", "protocol", "AUTH");
+    }
+    case(&[GREETING, "500 what\r\n", "500 what\r\n", BYE], &["--lmtp"], 65, "failed", "refused", "EHLO");
 }
 
 #[test]
@@ -149,6 +156,25 @@ fn the_last_word_of_a_proxy_counts() {
         assert!(text.starts_with("the proxy refused"), "{text}");
         serving.join().unwrap();
     }
+}
+
+#[test]
+fn what_is_no_proxy_is_told_for_what_it_is() {
+    let serving = Serving::start(&[]);
+    let through =
+        |proxy: &str| send("tokio", "smtp://127.0.0.1:1", &["--proxy", &format!("{proxy}{}", serving.address)]);
+    for scheme in ["socks4://", "socks5h://", "http://"] {
+        let ran = through(scheme);
+        assert_eq!((ran.status, &ran.json()["error"]["hop"]), (69, &1.into()), "{ran:?}");
+        assert!(ran.stderr.contains("it is a mail server, not a proxy"), "{ran:?}");
+    }
+    let ran = through("https://");
+    assert_eq!((ran.status, &ran.json()["error"]["hop"]), (76, &1.into()), "{ran:?}");
+    assert!(ran.stderr.contains("proxy of http://") && !ran.stderr.contains("STARTTLS"), "{ran:?}");
+    let ran = send("tokio", "smtp://127.0.0.1:1", &["--proxy", "socks5h://nowhere.invalid"]);
+    assert_eq!((ran.status, &ran.json()["error"]["hop"]), (68, &1.into()), "{ran:?}");
+    let ran = send("tokio", "smtp://nowhere.invalid", &["--proxy", &format!("socks5://{}", serving.address)]);
+    assert_eq!((ran.status, &ran.json()["error"]["hop"]), (68, &serde_json::Value::Null), "{ran:?}");
 }
 
 #[test]
@@ -193,6 +219,18 @@ fn the_password_is_never_shown_nor_sent_in_clear() {
 }
 
 #[test]
+fn the_flights_of_all_connections_are_counted() {
+    for runtime in RUNTIMES {
+        // One message in each session (RFC 9422).
+        let (url, heard) = polite("250-server.example.org\r\n250 LIMITS MAILMAX=1\r\n", |_, _| false);
+        let one = send(runtime, &url, &CLEAR).json()["flights"].as_u64().unwrap();
+        let ran = send(runtime, &url, &[&CLEAR[..], &["--count", "3"]].concat());
+        assert_eq!((ran.status, &ran.json()["flights"]), (0, &(3 * one).into()), "{ran:?}");
+        assert_eq!(heard.try_iter().filter(|line| line.starts_with("EHLO ")).count(), 4);
+    }
+}
+
+#[test]
 fn line_endings_can_be_checked() {
     let bare = file(b"Subject: a\r\n\r\nb\nc\r\n");
     for runtime in RUNTIMES {
@@ -217,6 +255,17 @@ fn the_transcript_goes_into_a_file_too() {
     let transcript = std::fs::read_to_string(file.path()).unwrap();
     assert!(transcript.contains("C: MAIL FROM:<alice@example.org>\n"), "{transcript}");
     assert!(transcript.contains("S: 354 go on\n"), "{transcript}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_report_that_finds_no_room_is_no_failure_but_is_told() {
+    for more in [&[][..], &["--json"], &["--help"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command().arg("send").args(more).stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).contains("smtp: the output is not complete: ");
+        assert_eq!((output.status.code(), told), (Some(0), more != ["--help"]), "{output:?}");
+    }
 }
 
 #[test]

@@ -152,6 +152,93 @@ fn faults_on_purpose() {
     }
 }
 
+/// Says all of it before the greeting has come; what is heard until the end, or where the connection was reset.
+fn rush(serving: &Serving) -> String {
+    let mut stream = serving.connect();
+    stream.get_mut().write_all(b"EHLO a.example\r\nQUIT\r\n").unwrap();
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard);
+    String::from_utf8(heard).unwrap()
+}
+
+#[test]
+fn who_does_not_wait_for_the_greeting_is_found_out() {
+    let begin = |more: &[&str]| Serving::start(&[&["--greet-after", "500ms"], more].concat());
+    let refusing = begin(&[]);
+    let heard = rush(&refusing);
+    assert!(heard.starts_with("554") && heard.lines().nth(1).unwrap().starts_with("503"), "{heard}");
+    assert_eq!(rush(&begin(&["--early-talkers", "drop"])), "");
+    for served in [&["--early-talkers", "serve"][..], &["--with", "PIPECONNECT"]] {
+        let heard = rush(&begin(served));
+        assert!(heard.starts_with("220") && heard.contains("\n250 ") && heard.contains("\n221"), "{heard}");
+        assert_eq!(heard.contains("PIPECONNECT"), served[0] == "--with", "{heard}");
+    }
+    // Who waits is served everywhere.
+    let mut polite = refusing.connect();
+    assert!(reply(&mut polite).starts_with("220") && say(&mut polite, "QUIT").starts_with("221"));
+}
+
+#[test]
+fn each_reply_to_a_group_is_slow() {
+    let slow = Duration::from_millis(200);
+    let serving = Serving::start(&["--slow", "200ms"]);
+    let mut stream = serving.connect();
+    assert!(reply(&mut stream).starts_with("220"));
+    assert!(say(&mut stream, "EHLO a").starts_with("250"));
+    let began = Instant::now();
+    let group = "MAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n";
+    stream.get_mut().write_all(group.as_bytes()).unwrap();
+    for (at, code) in ["250", "250", "250", "354"].into_iter().enumerate() {
+        assert!(reply(&mut stream).starts_with(code));
+        assert!(began.elapsed() >= slow * (at as u32 + 1), "too early");
+    }
+    let mut secured = Serving::start(&["--slow", "200ms", "--tls", "implicit", "--lmtp"]);
+    let ca = secured.ca();
+    let ten: Vec<String> = (0..10).map(|at| format!("r{at}@b.example")).collect();
+    let to: Vec<&str> = ten.iter().flat_map(|to| ["--to", to]).collect();
+    let url = format!("smtps://{}", secured.address);
+    let ran = send("tokio", &url, &[&["--lmtp", "--ca", text(&ca)][..], &to].concat());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    // Twice for each recipient, and for the greeting, LHLO, MAIL.
+    assert!(ran.json()["seconds"].as_f64().unwrap() > 23.0 * 0.2, "{ran:?}");
+}
+
+#[test]
+fn mechanisms_are_offered_as_asked_for() {
+    let offer = |more: &[&str]| {
+        let serving = Serving::start(&[&LOGIN[..], more].concat());
+        let mut stream = serving.connect();
+        reply(&mut stream);
+        let offer = say(&mut stream, "EHLO a");
+        let line = offer.lines().find_map(|line| line.get(4..)?.strip_prefix("AUTH ")).unwrap();
+        line.split(' ').map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(offer(&["--auth", "login,SCRAM-SHA-512"]), ["LOGIN", "SCRAM-SHA-512"]);
+    let usual = offer(&[]);
+    assert!(usual.contains(&"SCRAM-SHA-512".into()) && usual.contains(&"PLAIN".into()), "{usual:?}");
+    assert!(!usual.iter().any(|name| ["DIGEST-MD5", "NTLM"].contains(&name.as_str())), "{usual:?}");
+    let serving = Serving::start(&[&LOGIN[..], &["--auth", "SCRAM-SHA-512"]].concat());
+    for runtime in RUNTIMES {
+        let more = [&LOGIN[..], &["--validate", "--security", "none"]].concat();
+        let report = send(runtime, &serving.url(), &more).json();
+        assert_eq!((&report["exit"], &report["authentication"]["mechanism"]), (&0.into(), &"SCRAM-SHA-512".into()));
+    }
+}
+
+#[test]
+fn what_keeps_it_from_serving_is_told_as_json_too() {
+    for (options, status, kind) in [
+        (&["--listen", "nowhere"][..], 64, "usage"),
+        (&["--listen", "127.0.0.1:0", "--with", "NO-SUCH"], 64, "usage"),
+        (&["--listen", "127.0.0.1:0", "--auth", "PLAIN"], 64, "usage"),
+        (&["--no-such-option"], 64, "usage"),
+        (&["--listen", "127.0.0.1:0", "--cert", "/nonexistent", "--key", "/nonexistent"], 66, "input"),
+    ] {
+        let ran = run(&[&["serve", "--json"], options].concat());
+        assert_eq!((ran.status, &ran.json()["error"]["kind"]), (status, &kind.into()), "{ran:?}");
+    }
+}
+
 #[test]
 fn silence_before_the_greeting_is_found_out_by_auto() {
     let mut serving = Serving::start(&["--tls", "implicit"]);

@@ -14,7 +14,7 @@ import time
 
 import clients
 import messages
-from clients import CLEAR, FROM, HELO, STARTTLS, TO, Curl, Msmtp, Serve, Smtplib, Swaks, same
+from clients import CLEAR, FROM, HELO, IMPLICIT, STARTTLS, TO, Curl, Msmtp, Serve, Smtplib, Swaks, same
 from dovecot import PASSWORD, USER
 from suite import Context, Group, check
 
@@ -113,6 +113,42 @@ def _(context: Context):
             ran = client.send(context, server, HELLO, *limit)
             check(ran, ran.status == status, f"exit status {ran.status}")
         server.kept(0)
+
+
+@group.once("--greet-after: who speaks early hears 554, then 503 and 221; or nothing; or is served")
+def _(context: Context):
+    for options, codes in [((), [b"554", b"503", b"221"]), (("--early-talkers", "drop"), []),
+                           (("--early-talkers", "serve"), [b"220", b"250", b"221"]),
+                           (("--with", "PIPECONNECT"), [b"220", b"250", b"221"])]:
+        with Serve(context, "--greet-after", "300ms", *options) as server:
+            try:
+                heard = hurry(server, b"HELO a\r\nQUIT\r\n")
+            except ConnectionResetError:
+                heard = b""
+            assert [line[:3] for line in heard.splitlines()] == codes, heard
+            # Who waits is served in any case.
+            with Smtplib().connect(server) as peer:
+                assert peer.noop()[0] == 250
+
+
+@group.once("--slow: each reply to a group waits, under TLS too")
+def _(context: Context):
+    for security in (CLEAR, IMPLICIT):
+        with Serve(context, "--slow", "200ms", security=security) as server, Smtplib().connect(server) as peer:
+            peer.ehlo()
+            begin = time.monotonic()
+            peer.send(b"MAIL FROM:<a@example.org>\r\n" + b"RCPT TO:<b@example.org>\r\n" * 5 + b"DATA\r\n")
+            for at, code in enumerate([250] * 6 + [354], 1):
+                assert peer.getreply()[0] == code
+                assert time.monotonic() - begin >= at * 0.2, f"reply {at} came too early"
+
+
+@group.once("--auth: what is asked for is offered, and nothing else")
+def _(context: Context):
+    with Serve(context, "--auth", "LOGIN,SCRAM-SHA-256", user=True) as server, Smtplib().connect(server) as peer:
+        peer.ehlo()
+        assert peer.esmtp_features["auth"].split() == ["LOGIN", "SCRAM-SHA-256"], peer.esmtp_features
+        peer.login(USER, PASSWORD)
 
 
 # Clients in a hurry, and those that go away

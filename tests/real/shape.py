@@ -1,7 +1,8 @@
 """The JSON reports of `smtp send` and `smtp probe`, as the command's description and docs/PROBE.md promise them."""
 
 OUTCOMES = {"delivered", "partial", "refused", "deferred", "unknown", "failed", "validated"}
-KINDS = {"usage", "input", "resolve", "connect", "proxy", "tls", "protocol", "auth", "timeout", "closed", "refused"}
+KINDS = {"usage", "input", "resolve", "connect", "proxy", "tls", "protocol", "auth", "timeout", "closed", "refused",
+         "interrupted"}
 RESULTS = {"accepted", "refused", "deferred", "unknown", "not-sent"}
 STATUSES = {0, 64, 65, 66, 68, 69, 74, 75, 76, 77}
 
@@ -34,7 +35,8 @@ REPORT = {
 }
 
 ERROR = {"kind": one_of(KINDS), "phase": nullable(str), "hop": nullable(count), "text": str}
-CERTIFICATE = {"subject": str, "names": [str], "issuer": str, "not_before": str, "not_after": str, "days_left": int}
+CERTIFICATE = {"subject": str, "names": [str], "issuer": str, "not_before": str, "not_after": str, "expired": bool,
+               "days_left": int}
 OFFER = {"extensions": [{"keyword": str, "parameters": [str]}], "mechanisms": [str]}
 PROBE = {
     "exit": count,

@@ -2,13 +2,15 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::{Sent, Summary};
+use super::{Sent, Summary, put};
 use crate::failure::Failure;
 
 /// Prints what happened on standard output.
 pub(crate) fn print(summary: &Summary) {
-    // Nobody may be there to read it.
-    let _ = write(&mut io::stdout().lock(), summary);
+    let mut text = Vec::new();
+    // Memory takes all of it.
+    let _ = write(&mut text, summary);
+    put(&text);
 }
 
 /// Prints a failure on standard error, in one line.
@@ -55,7 +57,7 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         if let Some(mechanism) = &session.mechanism {
             write!(out, ", authenticated by {mechanism}")?;
         }
-        writeln!(out, ", {} flights, {:.3} s", session.flights, summary.seconds)?;
+        writeln!(out, ", {} flights, {:.3} s", summary.flights, summary.seconds)?;
     }
     Ok(())
 }

@@ -1,17 +1,14 @@
 //! The summary for programs: one JSON object, whose fields the manual describes.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 use smtp_proto::reply::Reply;
 
-use super::{Sent, Summary, To};
+use super::{Sent, Summary, To, put};
 use crate::failure::Failure;
 
 /// Prints the summary on standard output.
 pub(crate) fn print(summary: &Summary) {
-    // Nobody may be there to read it; the exit status says the most of it anyway.
-    let _ = writeln!(std::io::stdout(), "{}", object(summary));
+    put(format!("{}\n", object(summary)).as_bytes());
 }
 
 fn object(summary: &Summary) -> Value {
@@ -38,7 +35,7 @@ fn object(summary: &Summary) -> Value {
             "allowed": session.allowed,
         })),
         "messages": summary.messages.iter().map(message).collect::<Vec<_>>(),
-        "flights": session.map_or(0, |session| session.flights),
+        "flights": summary.flights,
         "seconds": summary.seconds,
         "rate": summary.rate().map(|rate| json!({ "messages_per_second": rate })),
         "hint": summary.hint,

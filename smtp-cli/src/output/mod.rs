@@ -7,6 +7,7 @@ pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod transcript;
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,6 +17,18 @@ use smtp_proto::sasl::{Allowed, Credentials, MechanismName};
 use smtp_proto::{Connection, Security};
 
 use crate::failure::{Failure, status};
+use crate::signals::Signal;
+
+/// Writes results to standard output. Who went away is not written to; whoever has no room for them is told of.
+pub(crate) fn put(text: &[u8]) {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "smtp: the output is not complete: {error}");
+        }
+        _ => {}
+    }
+}
 
 /// All that is told of one run of `send`.
 #[derive(Default)]
@@ -33,6 +46,12 @@ pub(crate) struct Summary {
     pub(crate) sending: Option<Duration>,
     /// What failed outside of any message.
     pub(crate) failure: Option<Failure>,
+    /// Somebody wanted it to end before it was done.
+    pub(crate) interrupted: Option<Failure>,
+    /// A message that is to be sent, as it is told where it was not, and how many there are.
+    pub(crate) wanted: Option<(Sent, usize)>,
+    /// Those of all connections.
+    pub(crate) flights: u64,
 }
 
 /// Who was spoken to.
@@ -83,6 +102,7 @@ impl Session {
 }
 
 /// What became of one message.
+#[derive(Clone)]
 pub(crate) struct Sent {
     pub(crate) from: String,
     pub(crate) octets: u64,
@@ -93,6 +113,7 @@ pub(crate) struct Sent {
 }
 
 /// What became of it for one recipient.
+#[derive(Clone)]
 pub(crate) struct To {
     pub(crate) address: String,
     pub(crate) result: &'static str,
@@ -133,6 +154,14 @@ impl Sent {
     pub(crate) fn is_accepted(&self) -> bool {
         self.recipients.iter().all(|to| to.result == "accepted")
     }
+
+    fn is_unknown(&self) -> bool {
+        self.recipients.iter().any(|to| to.result == "unknown")
+    }
+
+    fn is_settled(&self) -> bool {
+        self.recipients.iter().all(|to| !matches!(to.result, "unknown" | "not-sent"))
+    }
 }
 
 impl Summary {
@@ -141,9 +170,30 @@ impl Summary {
         Self { failure: Some(failure), ..Self::default() }
     }
 
-    /// The first failure: the one that decides.
+    /// The first failure: the one that decides. Where somebody wanted it to end, what failed is his doing.
     pub(crate) fn failure(&self) -> Option<&Failure> {
-        self.messages.iter().find_map(|message| message.failure.as_ref()).or(self.failure.as_ref())
+        let first = || self.messages.iter().find_map(|message| message.failure.as_ref());
+        self.interrupted.as_ref().or_else(first).or(self.failure.as_ref())
+    }
+
+    /// Those messages are told, too, whose turn has not come.
+    pub(crate) fn complete(&mut self) {
+        if let Some((one, count)) = self.wanted.take() {
+            self.messages.resize(count, one);
+        }
+    }
+
+    /// Somebody wants it to end. If all is done by now that makes no difference.
+    pub(crate) fn interrupt(&mut self, signal: Signal) {
+        self.complete();
+        if self.validated || (!self.messages.is_empty() && self.messages.iter().all(Sent::is_settled)) {
+            return;
+        }
+        let cut = self.messages.iter().filter(|sent| !sent.is_settled()).find_map(|sent| sent.failure.as_ref());
+        let phase = cut.or(self.failure.as_ref()).and_then(|failure| failure.phase);
+        let failure = Failure { phase, ..Failure::interrupted(signal) };
+        let unknown = self.messages.iter().any(Sent::is_unknown);
+        self.interrupted = Some(if unknown { failure.may_be_delivered() } else { failure });
     }
 
     pub(crate) fn exit(&self) -> u8 {
@@ -156,7 +206,7 @@ impl Summary {
         match self.exit() {
             status::OK if self.validated => "validated",
             status::OK => "delivered",
-            status::REFUSED | status::LATER | status::UNKNOWN => {
+            status::REFUSED | status::LATER | status::UNKNOWN | status::INTERRUPTED.. => {
                 // "Partial" says that some have it; where nobody is known to, and somebody may, that is unknown.
                 let (accepted, unknown) = (has("accepted"), has("unknown"));
                 let (refused, deferred, not_sent) = (has("refused"), has("deferred"), has("not-sent"));
@@ -208,6 +258,26 @@ mod tests {
         assert_eq!(outcome(&["unknown"], status::UNKNOWN), "unknown");
         assert_eq!(outcome(&["unknown", "refused"], status::REFUSED), "unknown");
         assert_eq!(outcome(&["not-sent"], status::PROTOCOL), "failed");
+    }
+
+    #[test]
+    fn who_interrupts_is_told_what_is_known() {
+        let mut cut = summary(&["accepted", "unknown"], failure(status::UNKNOWN));
+        cut.wanted = Some((Sent::not_sent("a@b", ["c@d"].into_iter(), None), 3));
+        cut.interrupt(Signal::Interrupt);
+        assert_eq!((cut.exit(), cut.outcome(), cut.messages.len()), (130, "partial", 3));
+        assert!(cut.failure().unwrap().to_string().contains("may have been delivered"));
+        let mut early = Summary { wanted: cut.messages.pop().map(|sent| (sent, 2)), ..Summary::default() };
+        early.interrupt(Signal::Terminate);
+        assert_eq!(
+            (early.exit(), early.outcome(), early.messages[1].recipients[0].result),
+            (143, "failed", "not-sent")
+        );
+        assert!(!early.failure().unwrap().to_string().contains("delivered"));
+        // What is done is done.
+        let mut done = summary(&["accepted", "refused"], failure(status::REFUSED));
+        done.interrupt(Signal::Interrupt);
+        assert_eq!((done.exit(), done.outcome()), (status::REFUSED, "partial"));
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub(super) struct Certificate {
     /// Days, as RFC 3339 writes them.
     pub(super) not_before: String,
     pub(super) not_after: String,
-    /// Whole days until it expires; below zero since it has.
+    pub(super) expired: bool,
+    /// Whole days until it expires; where it has, below zero, those that have gone by since.
     pub(super) days_left: i64,
 }
 
@@ -46,13 +47,16 @@ fn read_at(der: &[u8], now: i64) -> Option<Certificate> {
         }
     }
     let validity = certificate.validity();
+    let left = validity.not_after.timestamp().saturating_sub(now);
     Some(Certificate {
         subject: name(certificate.subject()),
         names,
         issuer: name(certificate.issuer()),
         not_before: day(&validity.not_before),
         not_after: day(&validity.not_after),
-        days_left: validity.not_after.timestamp().saturating_sub(now).div_euclid(24 * 60 * 60),
+        expired: left < 0,
+        // Days that are not whole do not count, on either side: so it is said elsewhere how long ago that was.
+        days_left: left / (24 * 60 * 60),
     })
 }
 
@@ -110,8 +114,20 @@ mod tests {
         assert_eq!(read.names, ["mail.example.org", "*.example.org", "192.0.2.1", "2001:db8::1"]);
         assert_eq!((read.subject.as_str(), read.issuer.as_str()), ("a mail server", "a mail server"));
         assert_eq!((read.not_before.as_str(), read.not_after.as_str()), ("2026-01-02", "2026-03-04"));
-        assert_eq!(read.days_left, 3);
-        assert_eq!(read_at(&made(|_| ()), MARCH + 4 * 86_400).unwrap().days_left, -1);
+        assert_eq!((read.days_left, read.expired), (3, false));
+    }
+
+    #[test]
+    fn days_are_whole_ones_before_and_after() {
+        // Its last moment is the midnight at which the 4th of March begins, three days after MARCH.
+        let made = made(|_| ());
+        let days = |hours: i64| {
+            let read = read_at(&made, MARCH + (3 * 24 + hours) * 3_600).unwrap();
+            (read.days_left, read.expired)
+        };
+        assert_eq!([days(-49), days(-48), days(-47), days(-1)].map(|(days, _)| days), [2, 2, 1, 0]);
+        assert_eq!([days(1), days(23), days(25), days(60)].map(|(days, _)| days), [0, 0, -1, -2]);
+        assert_eq!([days(-1), days(0), days(1)].map(|(_, expired)| expired), [false, false, true]);
     }
 
     #[test]

@@ -1,16 +1,14 @@
 //! The report for programs: one JSON object, whose fields docs/PROBE.md describes.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 
 use super::report::{Authentication, Port, Recommended, Report};
 use crate::output::json::error;
+use crate::output::put;
 
 /// Prints the report on standard output.
 pub(super) fn print(report: &Report) {
-    // Nobody may be there to read it; the exit status says the most of it anyway.
-    let _ = writeln!(std::io::stdout(), "{}", object(report));
+    put(format!("{}\n", object(report)).as_bytes());
 }
 
 fn object(report: &Report) -> Value {

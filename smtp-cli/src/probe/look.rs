@@ -24,6 +24,8 @@ use crate::runtime::{Error, Session};
 pub(super) struct Aim {
     /// The host, the proxies, and TLS that is verified.
     pub(super) config: Config,
+    /// The name that the server's certificate must prove, where it is not the host's.
+    pub(super) tls_name: Option<String>,
     /// What sees a certificate that is not to be trusted; `None` where it cannot be told from a proxy's.
     pub(super) unverified: Option<Unverified>,
     pub(super) runtime: RuntimeArg,
@@ -38,6 +40,7 @@ pub(super) struct Aim {
 /// Verifies all certificates but the server's: proxies may be told credentials.
 #[derive(Clone)]
 pub(super) struct Unverified {
+    /// The name that the server's certificate must prove.
     pub(super) server: String,
     pub(super) others: Rustls,
     pub(super) any: Rustls,
@@ -155,7 +158,11 @@ impl Look {
 impl Aim {
     pub(super) fn at(&self, port: u16, mode: Mode) -> Config {
         let security = if mode == Mode::Implicit { Security::Implicit } else { Security::StartTls };
-        self.config.clone().to(self.config.host(), port).security(security)
+        let config = self.config.clone().to(self.config.host(), port).security(security);
+        match &self.tls_name {
+            Some(name) => config.tls_name(name),
+            None => config,
+        }
     }
 
     /// Holds one session, from connecting to being ready.
@@ -244,9 +251,10 @@ fn fitted(failure: Failure, error: Option<&smtp_proto::Error>) -> Failure {
         Some(Cause::StartTlsUnavailable(None)) => {
             Failure { text: "only clear text: STARTTLS is not offered".into(), ..failure }
         }
-        Some(Cause::Tls(tls::Error::Certificate(CertificateError::WrongName { .. }))) => {
-            Failure { advice: Some("call the host by a name that the certificate is for"), ..failure }
-        }
+        Some(Cause::Tls(tls::Error::Certificate(CertificateError::WrongName { .. }))) => Failure {
+            advice: Some("call the host by a name that the certificate is for, or name that with --tls-name"),
+            ..failure
+        },
         Some(Cause::Tls(tls::Error::NotTls(_)) | Cause::Malformed(_)) => {
             Failure { kind: Kind::Protocol, advice: Some("is this a port of a mail server?"), ..failure }
         }

@@ -17,17 +17,18 @@ mod report;
 mod table;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use smtp_proto::dial::Mode;
 use smtp_proto::sasl::Credentials;
-use smtp_proto::tls::Settings;
 use smtp_proto::{Config, Limits, Secret, phase};
 
-use crate::args::ProbeArgs;
+use crate::args::{ProbeArgs, TlsArgs};
 use crate::failure::Failure;
+use crate::signals::{self, Ended};
 use crate::{output, proxy, settings, url};
 use look::{Aim, Look, Talk, Unverified};
 use reach::{Handle, Stop};
@@ -40,13 +41,24 @@ const PORTS: [u16; 4] = [465, 587, 25, 2525];
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Runs the command; returns the exit status.
-pub(crate) fn run(args: &ProbeArgs) -> u8 {
+pub(crate) fn run(args: ProbeArgs) -> u8 {
     let began = Instant::now();
-    let mut report = Report::default();
-    match go(args, began, &mut report) {
-        Ok(()) => report.judge(),
-        Err(failure) => report.failure = Some(failure),
-    }
+    let args = Arc::new(args);
+    let wanted = args.clone();
+    let ended = signals::until_interrupted(move |_| {
+        let mut report = Report::default();
+        match go(&wanted, began, &mut report) {
+            Ok(()) => report.judge(),
+            Err(failure) => report.failure = Some(failure),
+        }
+        report
+    });
+    let failed = |failure| Report { host: args.server.clone(), failure: Some(failure), ..Report::default() };
+    let mut report = match ended {
+        Ok(Ended::Done(report, _)) => report,
+        Ok(Ended::Left(signal)) => failed(Failure::interrupted(signal)),
+        Err(error) => failed(Failure::usage(format_args!("the system: {error}"))),
+    };
     report.seconds = began.elapsed().as_secs_f64();
     if args.json {
         json::print(&report);
@@ -67,22 +79,26 @@ pub(crate) fn print_failure(failure: Failure) {
 fn go(args: &ProbeArgs, began: Instant, report: &mut Report) -> Result<(), Failure> {
     let misuse = |misuse| Failure::misuse(&misuse);
     let (host, port) = url::host_and_port(&args.server).map_err(Failure::usage)?;
+    let host = &url::ascii(host).map_err(Failure::usage)?[..];
     report.host = host.into();
     if args.budget.is_zero() || args.budget > Limits::LONGEST {
         return Err(Failure::usage("--budget is too short or too long"));
     }
     let credentials = credentials(args)?;
     report.login = args.user.clone().zip(args.password_env.clone());
-    report.ca.clone_from(&args.ca);
-    let trusted = settings::trust(Settings::default(), &args.ca)?;
+    report.options = options(&args.tls);
+    let trusted = settings::tls(&args.tls)?;
     let verified = trusted.connector();
     verified.check().map_err(misuse)?;
     let ports = port.map_or(PORTS.to_vec(), |port| vec![port]);
+    let name = args.tls.tls_name.as_deref().unwrap_or(host);
     let config = Config::new(host, ports[0]).tls(verified.clone());
     let config = proxy::through(config, &args.proxy, false)?;
     config.check().map_err(misuse)?;
-    // What is no name is no server.
-    smtp_proto::tls::Connector::connect(&verified, host).map_err(misuse)?;
+    // What is no name is no server; and a key may be another certificate's.
+    for name in [host, name] {
+        smtp_proto::tls::Connector::connect(&verified, name).map_err(misuse)?;
+    }
     report.route = config.proxies().map(ToString::to_string).collect();
     let until = began + args.budget.mul_f64(if credentials.is_some() { 0.6 } else { 0.9 });
     let (nearest, _) = config.dial();
@@ -102,12 +118,13 @@ fn go(args: &ProbeArgs, began: Instant, report: &mut Report) -> Result<(), Failu
         let found = look_up(&name, name == host)?;
         resolved.extend(found.into_iter().map(|address| (name.clone(), address)));
     }
-    let ambiguous = config.proxies().any(|proxy| proxy.proxy().host.to_string() == host);
+    let ambiguous = config.proxies().any(|proxy| proxy.proxy().host.to_string() == name);
     let any = trusted.danger_accept_invalid_certs().connector();
-    let unverified = Unverified { server: host.into(), others: verified, any };
+    let unverified = Unverified { server: name.into(), others: verified, any };
     let unverified = (!ambiguous).then_some(unverified);
     let (connect, runtime) = (args.budget / 3, args.runtime);
-    let aim = Aim { config, unverified, runtime, addresses, resolved, connect };
+    let tls_name = args.tls.tls_name.clone();
+    let aim = Aim { config, tls_name, unverified, runtime, addresses, resolved, connect };
     let hard = until + args.budget / 10;
     report.ports = look_at(&aim, &ports, until, hard);
     if let (Some(choice), Some(credentials)) = (report.choice(), credentials) {
@@ -126,6 +143,19 @@ fn credentials(args: &ProbeArgs) -> Result<Option<Credentials>, Failure> {
         return Err(Failure::usage("--user must not contain control characters"));
     }
     Ok(Some(Credentials::password(user, Secret::from(settings::variable_of(variable)?))))
+}
+
+/// The same options for `smtp send`.
+fn options(args: &TlsArgs) -> Vec<String> {
+    let path = |path: &PathBuf| path.display().to_string();
+    let versions = [("--tls-min", &args.tls_min), ("--tls-max", &args.tls_max)];
+    let versions = versions.into_iter().filter_map(|(option, version)| Some((option, version.as_ref()?.to_string())));
+    let name = args.tls_name.clone().map(|name| ("--tls-name", name));
+    let authorities = args.ca.iter().map(|file| ("--ca", path(file)));
+    let files = [("--client-cert", &args.client_cert), ("--client-key", &args.client_key)];
+    let files = files.into_iter().filter_map(|(option, file)| Some((option, path(file.as_ref()?))));
+    let all = versions.chain(name).chain(authorities).chain(files);
+    all.flat_map(|(option, value)| [option.to_owned(), value]).collect()
 }
 
 /// Looks at all ports, by both guesses, at once.

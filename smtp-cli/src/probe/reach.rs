@@ -1,7 +1,7 @@
 //! From a name to a socket that is open.
 //!
-//! The rules of this file: nothing takes longer than it is given. Every address is tried, one after the other, so that what is
-//! said of a port is said of all of them. A connection can be ended from another thread, whichever runtime reads from it.
+//! The rules of this file: nothing takes longer than it is given. Every address is tried, each a little after the one before it and
+//! none instead of it, so that what is said of a port is said of all of them. A connection can be ended from another thread, whichever runtime reads from it.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
@@ -48,6 +48,9 @@ pub(super) struct Unreached {
     pub(super) word: &'static str,
 }
 
+/// How long one address is waited for before the next one is tried beside it (RFC 8305 section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+
 /// A connection to the first address that takes one, and how long that address took.
 pub(super) fn connect(
     addresses: &[IpAddr],
@@ -55,30 +58,61 @@ pub(super) fn connect(
     limit: Duration,
     until: Instant,
 ) -> Result<(TcpStream, SocketAddr, Duration), Unreached> {
-    let (mut refused, mut word) = (Vec::new(), "timed out");
-    for address in addresses {
-        let to = SocketAddr::new(*address, port);
-        let began = Instant::now();
-        let limit = limit.min(until.saturating_duration_since(began));
-        if limit.is_zero() {
-            refused.push(format!("{to}: no time left"));
-            continue;
-        }
-        match TcpStream::connect_timeout(&to, limit) {
-            Ok(stream) => return Ok((stream, to, began.elapsed())),
-            Err(error) => {
-                word = match error.kind() {
-                    ErrorKind::ConnectionRefused => "refused",
-                    ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => "reset",
-                    ErrorKind::TimedOut | ErrorKind::WouldBlock => "timed out",
-                    ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "no route",
-                    _ => "no",
-                };
-                refused.push(format!("{to}: {error}"));
+    let (tell, hear) = mpsc::channel();
+    let mut waiting = addresses.iter().enumerate();
+    let mut refused: Vec<Option<(String, &'static str)>> = vec![None; addresses.len()];
+    let mut under_way = 0_usize;
+    loop {
+        let begun = waiting.next();
+        if let Some((at, address)) = begun {
+            let (to, tell) = (SocketAddr::new(*address, port), tell.clone());
+            let limit = limit.min(until.saturating_duration_since(Instant::now()));
+            let try_it = move || {
+                // Who comes second is not heard any more, and what it has is closed.
+                let _ = tell.send((at, to, attempt(to, limit)));
+            };
+            match thread::Builder::new().spawn(try_it) {
+                Ok(_) => under_way += 1,
+                Err(error) => refused[at] = Some((format!("{to}: {error}"), "no")),
             }
         }
+        if begun.is_none() && under_way == 0 {
+            break;
+        }
+        let patience = if waiting.len() > 0 { STAGGER } else { limit.max(STAGGER) };
+        match hear.recv_timeout(patience) {
+            Ok((_, to, Ok((stream, took)))) => return Ok((stream, to, took)),
+            Ok((at, to, Err((why, word)))) => {
+                under_way -= 1;
+                refused[at] = Some((format!("{to}: {why}"), word));
+            }
+            Err(_) => {}
+        }
     }
-    Err(Unreached { failure: Failure::unreachable(refused.join("; ")), word })
+    let word = refused.iter().flatten().next_back().map_or("timed out", |(_, word)| word);
+    let all: Vec<_> = refused.into_iter().flatten().map(|(why, _)| why).collect();
+    Err(Unreached { failure: Failure::unreachable(all.join("; ")), word })
+}
+
+/// One address; or why not, and that in a word or two.
+fn attempt(to: SocketAddr, limit: Duration) -> Result<(TcpStream, Duration), (String, &'static str)> {
+    if limit.is_zero() {
+        return Err(("no time left".into(), "timed out"));
+    }
+    let began = Instant::now();
+    match TcpStream::connect_timeout(&to, limit) {
+        Ok(stream) => Ok((stream, began.elapsed())),
+        Err(error) => {
+            let word = match error.kind() {
+                ErrorKind::ConnectionRefused => "refused",
+                ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => "reset",
+                ErrorKind::TimedOut | ErrorKind::WouldBlock => "timed out",
+                ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => "no route",
+                _ => "no",
+            };
+            Err((error.to_string(), word))
+        }
+    }
 }
 
 /// Why a look was ended from outside.
@@ -160,6 +194,29 @@ mod tests {
         assert_eq!(word, "refused");
         assert_eq!((failure.kind, failure.status), (Kind::Connect, status::CONNECT));
         assert!(failure.text.contains(&format!("127.0.0.3:{port}")), "{failure}");
+    }
+
+    #[test]
+    fn who_does_not_answer_holds_nobody_up() {
+        // Its queue is full, and it takes nobody out of it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let silent = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, 4], 0).into()).unwrap();
+            socket.listen(1).unwrap()
+        });
+        let full = silent.local_addr().unwrap();
+        let alive = TcpListener::bind(("127.0.0.5", full.port())).unwrap();
+        let to = alive.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&full, Duration::from_millis(500)) {
+            queue.push(stream);
+            assert!(queue.len() < 100, "the queue has no end");
+        }
+        // One after the other the first would have taken an hour.
+        let hour = Duration::from_secs(3_600);
+        let found = connect(&[full.ip(), to.ip()], full.port(), hour, Instant::now() + hour).unwrap();
+        assert_eq!(found.1, to);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! port that RFC 8314 section 3 prefers; where somebody is to log in, one that lets him. Nothing else is recommended.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use smtp_proto::dial::{Mode, Verdict};
@@ -29,8 +28,8 @@ pub(super) struct Report {
     pub(super) authentication: Option<Authentication>,
     pub(super) failure: Option<Failure>,
     pub(super) seconds: f64,
-    /// What else the recommended line needs.
-    pub(super) ca: Vec<PathBuf>,
+    /// What else the recommended line needs: the options of TLS.
+    pub(super) options: Vec<String>,
     /// User, and the variable that holds the password.
     pub(super) login: Option<(String, String)>,
 }
@@ -117,11 +116,9 @@ impl Report {
             _ => (format!("smtp://{host}:{number}"), Some(["--security", "starttls"])),
         };
         let mut arguments = vec!["--server".to_owned(), server.clone()];
+        arguments.extend(more.into_iter().flatten().map(str::to_owned));
+        arguments.extend(self.options.iter().cloned());
         let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
-        if let Some([option, value]) = more {
-            add(option, value.into());
-        }
-        self.ca.iter().for_each(|path| add("--ca", path.display().to_string()));
         self.route.iter().for_each(|url| add("--proxy", url.clone()));
         if let Some((user, variable)) = &self.login {
             add("--user", user.clone());
@@ -246,8 +243,8 @@ pub(super) mod tests {
     #[test]
     fn the_line_goes_the_way_that_was_gone() {
         let mut report = report(vec![secure(465, Mode::Implicit, &[])]);
-        (report.host, report.ca, report.route) =
-            ("2001:db8::1".into(), vec!["a b.pem".into()], vec!["socks5h://p:1080".into()]);
+        (report.host, report.route) = ("2001:db8::1".into(), vec!["socks5h://p:1080".into()]);
+        report.options = vec!["--ca".into(), "a b.pem".into()];
         assert_eq!(
             line(&report),
             "smtp send --server 'submissions://[2001:db8::1]' --ca 'a b.pem' --proxy socks5h://p:1080"

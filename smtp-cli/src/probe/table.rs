@@ -3,7 +3,7 @@
 //! The rules of this file: no line is longer than [`WIDTH`], unless a single word is; colours only say again what the words say.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use smtp_proto::dial::Mode;
@@ -12,6 +12,7 @@ use super::heard::{Offer, Spent};
 use super::look::Speaks;
 use super::report::{Port, Report};
 use crate::output::human::has_colours;
+use crate::output::put;
 
 /// Columns of a line.
 const WIDTH: usize = 96;
@@ -29,10 +30,8 @@ const DIM: &str = "2";
 
 /// Prints the report on standard output.
 pub(super) fn print(report: &Report) {
-    let stdout = io::stdout();
-    let shown = Table { out: String::new(), coloured: has_colours(stdout.is_terminal()) }.report(report);
-    // Nobody may be there to read it.
-    let _ = stdout.lock().write_all(shown.as_bytes());
+    let shown = Table { out: String::new(), coloured: has_colours(io::stdout().is_terminal()) }.report(report);
+    put(shown.as_bytes());
 }
 
 struct Table {
@@ -148,9 +147,12 @@ impl Table {
         }
         self.row("certificate", &format!("for {names}"));
         self.row("", &format!("issued by {}", own.issuer));
-        let left = match own.days_left {
-            0.. => format!("{} days left", own.days_left),
-            past => format!("expired {} days ago", past.unsigned_abs()),
+        let left = match (own.expired, own.days_left.unsigned_abs()) {
+            (false, 1) => "1 day left".into(),
+            (false, days) => format!("{days} days left"),
+            (true, 0) => "expired less than a day ago".into(),
+            (true, 1) => "expired a day ago".into(),
+            (true, days) => format!("expired {days} days ago"),
         };
         self.row("", &format!("valid from {} to {}, {left}", own.not_before, own.not_after));
         for above in port.chain.iter().skip(1) {

@@ -4,14 +4,18 @@
 
 use smtp_proto::Secret;
 use smtp_proto::sasl::server::{Answer, Event, ScramKeys};
-use smtp_proto::sasl::{MIN_ITERATIONS, MechanismName, ScramHash};
+use smtp_proto::sasl::{self, MIN_ITERATIONS, MechanismName, ScramHash};
 
 use crate::failure::Failure;
 
-/// What AUTH offers, the strongest first.
-pub(crate) const MECHANISMS: [MechanismName; 9] = [
+/// What AUTH offers where nothing else is asked for, as far as the library has it, in the order of the names.
+///
+/// What nobody should use any more, and nobody must to be tried, has to be asked for.
+const USUAL: [MechanismName; 11] = [
+    MechanismName::ScramSha512Plus,
     MechanismName::ScramSha256Plus,
     MechanismName::ScramSha1Plus,
+    MechanismName::ScramSha512,
     MechanismName::ScramSha256,
     MechanismName::ScramSha1,
     MechanismName::CramMd5,
@@ -21,18 +25,39 @@ pub(crate) const MECHANISMS: [MechanismName; 9] = [
     MechanismName::XOAuth2,
 ];
 
+/// All that AUTH can offer, the strongest first. Who proves nothing to be the one user there is, has no place among them.
+pub(crate) fn available() -> impl Iterator<Item = &'static MechanismName> {
+    let proves = |name: &MechanismName| !matches!(name, MechanismName::External | MechanismName::Anonymous);
+    MechanismName::BY_STRENGTH.iter().filter(move |name| proves(name) && sasl::server::is_available(name))
+}
+
 /// A user and the password, which is the token, too.
 pub(crate) struct Account {
     user: String,
     password: Secret,
     salt: [u8; 16],
+    mechanisms: Vec<MechanismName>,
 }
 
 impl Account {
     pub(crate) fn new(user: &str, password: impl Into<Secret>) -> Result<Self, Failure> {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(|error| Failure::usage(format_args!("no randomness: {error}")))?;
-        Ok(Self { user: user.into(), password: password.into(), salt })
+        let mechanisms = USUAL.into_iter().filter(sasl::server::is_available).collect();
+        Ok(Self { user: user.into(), password: password.into(), salt, mechanisms })
+    }
+
+    /// The same, by these mechanisms only, in this order; where there are none, by the usual ones.
+    pub(crate) fn by(mut self, mechanisms: &[MechanismName]) -> Self {
+        if !mechanisms.is_empty() {
+            self.mechanisms = mechanisms.to_vec();
+        }
+        self
+    }
+
+    /// What AUTH offers.
+    pub(crate) fn mechanisms(&self) -> &[MechanismName] {
+        &self.mechanisms
     }
 
     /// What is said to a mechanism's question.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// A stream, and its faults.
 pub(crate) struct Faulty<S> {
@@ -23,6 +23,11 @@ impl<S> Faulty<S> {
     /// `slow`: waits before each write. `drop_after`: ends after so many octets were read.
     pub(crate) fn new(stream: S, slow: Option<Duration>, drop_after: Option<u64>) -> Self {
         Self { stream, slow, waiting: None, left: drop_after }
+    }
+
+    /// Until when something is held back that was to be written.
+    pub(crate) fn holds_until(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|waiting| waiting.deadline())
     }
 }
 

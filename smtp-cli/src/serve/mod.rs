@@ -3,12 +3,12 @@
 //! The rules of this room: the machine keeps the order of the dialogue, `policy` says what is accepted, `session` carries
 //! one connection, `mail` keeps what arrives, `faulty` misbehaves as told, and `show` tells of it.
 
-mod accounts;
+pub(crate) mod accounts;
 mod faulty;
 mod mail;
 pub(crate) mod policy;
 pub(crate) mod session;
-mod show;
+pub(crate) mod show;
 
 pub(crate) use accounts::Account;
 pub(crate) use mail::Arrived;
@@ -25,6 +25,7 @@ use crate::certificate::ThrowAway;
 use crate::failure::{Failure, status};
 use crate::output::human;
 use crate::settings::{read, variable_of};
+use crate::signals::Signals;
 use policy::{Policy, Tls};
 use show::Show;
 
@@ -36,6 +37,9 @@ pub(crate) fn run(args: &ServeArgs) -> u8 {
     match go(args) {
         Ok(()) => status::OK,
         Err(failure) => {
+            if args.json {
+                show::failed(&failure);
+            }
             human::print_failure(&failure);
             failure.status
         }
@@ -53,9 +57,14 @@ fn go(args: &ServeArgs) -> Result<(), Failure> {
         // Kept until the end: it is removed when dropped.
         let (policy, ca) = policy(args, address)?;
         let show = Arc::new(Show::new(args.json));
+        // Who has read the address may want it to end.
+        let (mut once, mut twice) = (Signals::listen(), Signals::listen());
+        let stopped = async move {
+            once.next().await;
+        };
         show.listening(address, args, ca.as_ref().map(tempfile::NamedTempFile::path));
         let policy = Arc::new(policy);
-        let sessions = serve(listener, MOST as usize, stopped(), move |stream, peer, stopping| {
+        let sessions = serve(listener, MOST as usize, stopped, move |stream, peer, stopping| {
             let (policy, show) = (policy.clone(), show.clone());
             async move {
                 session::hold(&policy, stream, peer, stopping, &|arrived: Arrived| show.arrived(&arrived)).await;
@@ -64,7 +73,7 @@ fn go(args: &ServeArgs) -> Result<(), Failure> {
         tokio::select! {
             () = sessions => Ok(()),
             // Who asks twice does not want to wait for anybody.
-            () = twice() => Ok(()),
+            _ = async { (twice.next().await, twice.next().await) } => Ok(()),
         }
     });
     runtime.shutdown_background();
@@ -100,33 +109,20 @@ fn raise_limit() {
     }
 }
 
-async fn stopped() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut term) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = term.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
-}
-
-async fn twice() {
-    stopped().await;
-    stopped().await;
-}
-
 /// What the options mean together, and the file that holds the throw-away authority, where there is one.
 fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempfile::NamedTempFile>), Failure> {
-    let words = [("--refuse-rcpt", &args.refuse_rcpt), ("--without", &args.without)];
+    let words = [("--refuse-rcpt", &args.refuse_rcpt), ("--without", &args.without), ("--with", &args.with)];
     if let Some((name, _)) = words.iter().find(|(_, words)| words.iter().any(|word| word.contains(char::is_control))) {
         return Err(Failure::usage(format_args!("{name} must not contain control characters")));
     }
     let mut policy = Policy::new(&address.ip().to_string());
+    for line in &args.with {
+        if !policy::can_offer(line) {
+            return Err(Failure::usage(format_args!(
+                "--with {line}: it cannot be offered (--help names those that can)"
+            )));
+        }
+    }
     let wanted = args.tls.unwrap_or(if args.cert.is_some() { ServeTls::Starttls } else { ServeTls::None });
     let mut ca = None;
     if wanted != ServeTls::None {
@@ -141,23 +137,35 @@ fn policy(args: &ServeArgs, address: SocketAddr) -> Result<(Policy, Option<tempf
             }
         };
         let kind = if wanted == ServeTls::Implicit { Tls::Implicit } else { Tls::StartTls };
-        policy = policy.tls(kind, &chain, &key)?;
+        policy = policy.tls(kind, &chain, &key).map_err(|failure| match (&args.cert, &args.key) {
+            (Some(cert), Some(key)) => {
+                Failure::input(format_args!("{} and {}: {}", cert.display(), key.display(), failure.text))
+            }
+            _ => failure,
+        })?;
     }
     if let (Some(user), Some(variable)) = (&args.user, &args.password_env) {
-        policy.account = Some(Account::new(user, variable_of(variable)?)?);
+        policy.account = Some(Account::new(user, variable_of(variable)?)?.by(&args.auth));
     }
     if let Some(store) = &args.store {
-        std::fs::create_dir_all(store).map_err(|error| Failure::input(format_args!("{}: {error}", store.display())))?;
+        std::fs::create_dir_all(store).map_err(|error| {
+            let other = if store.exists() { "this is no directory".into() } else { error.to_string() };
+            Failure::input(format_args!("{}: {other}", store.display()))
+        })?;
     }
     policy.store.clone_from(&args.store);
     policy.lmtp = args.lmtp;
     policy.refuse.clone_from(&args.refuse_rcpt);
     policy.tempfail = args.tempfail;
     policy.greet_after = args.greet_after;
+    policy.early = args.early_talkers;
     policy.slow = args.slow;
     policy.drop_after = args.drop_after;
+    policy.with.clone_from(&args.with);
     policy.without.clone_from(&args.without);
     policy.max_size = args.max_size.unwrap_or(0);
+    // What cannot be said is better known before anybody comes.
+    policy.accept().map_err(|misuse| Failure::misuse(&misuse))?;
     Ok((policy, ca))
 }
 

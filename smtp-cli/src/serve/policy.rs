@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smtp_proto::server::{Config, Limits};
+use smtp_proto::server::{Ask, Config, Limits};
 use smtp_proto::tls::{Acceptor, RustlsServer};
 use smtp_proto::{Accepted, Misuse};
 
 use super::Account;
-use super::accounts::MECHANISMS;
+use crate::args::EarlyArg;
 use crate::failure::Failure;
 
 /// Which kind of TLS.
@@ -29,8 +29,11 @@ pub(crate) struct Policy {
     pub(crate) refuse: Vec<String>,
     pub(crate) tempfail: bool,
     pub(crate) greet_after: Option<Duration>,
+    pub(crate) early: EarlyArg,
     pub(crate) slow: Option<Duration>,
     pub(crate) drop_after: Option<u64>,
+    /// Extensions beyond the usual ones.
+    pub(crate) with: Vec<String>,
     pub(crate) without: Vec<String>,
     /// 0: no limit.
     pub(crate) max_size: u64,
@@ -49,8 +52,10 @@ impl Policy {
             refuse: Vec::new(),
             tempfail: false,
             greet_after: None,
+            early: EarlyArg::Refuse,
             slow: None,
             drop_after: None,
+            with: Vec::new(),
             without: Vec::new(),
             max_size: 0,
         }
@@ -77,9 +82,16 @@ impl Policy {
             .with("MT-PRIORITY")?
             .with("FUTURERELEASE 999999999 9999-12-31T23:59:59Z")?
             .with("RRVS")?;
-        if self.account.is_some() {
+        for line in &self.with {
+            config = config.with(line)?;
+        }
+        if self.slow.is_some() {
+            // Each reply to a question can be waited for by itself.
+            config = config.ask([Ask::Data, Ask::Verify, Ask::Expand, Ask::Help, Ask::Unknown]);
+        }
+        if let Some(account) = &self.account {
             // It is a test server: what a client does in clear is worth seeing.
-            config = config.mechanisms(MECHANISMS).danger_allow_clear_text_auth(true);
+            config = config.mechanisms(account.mechanisms().iter().cloned()).danger_allow_clear_text_auth(true);
         }
         for keyword in &self.without {
             config = config.without(keyword);
@@ -91,10 +103,21 @@ impl Policy {
         }
     }
 
+    /// Whether clients may speak before the greeting: those who know of it by an earlier session (PIPECONNECT).
+    pub(crate) fn lets_speak_early(&self) -> bool {
+        let has = |words: &[String]| words.iter().any(|word| word.trim().eq_ignore_ascii_case("PIPECONNECT"));
+        has(&self.with) && !has(&self.without)
+    }
+
     /// Whether this recipient is one to be refused.
     pub(crate) fn refuses(&self, recipient: &str) -> bool {
         self.refuse.iter().any(|refused| refused.eq_ignore_ascii_case(recipient))
     }
+}
+
+/// Whether this can be said of an extension beyond the usual ones: its keyword, and what stands behind it.
+pub(crate) fn can_offer(line: &str) -> bool {
+    Config::new("localhost").and_then(|config| config.with(line)).is_ok()
 }
 
 #[cfg(test)]
@@ -106,6 +129,17 @@ mod tests {
         for address in ["127.0.0.1", "::1"] {
             assert!(Policy::new(address).accept().is_ok());
         }
+    }
+
+    #[test]
+    fn who_may_speak_early_was_told() {
+        assert!(can_offer("PIPECONNECT") && can_offer("DELIVERBY 60") && !can_offer("DELIVERBY x") && !can_offer("X"));
+        let with = |with: &[&str], without: &[&str]| {
+            let owned = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+            Policy { with: owned(with), without: owned(without), ..Policy::new("::1") }.lets_speak_early()
+        };
+        assert!(with(&["LIMITS", "pipeconnect"], &[]) && !with(&["LIMITS"], &[]));
+        assert!(!with(&["PIPECONNECT"], &["PipeConnect"]));
     }
 
     #[test]

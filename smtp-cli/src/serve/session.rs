@@ -3,7 +3,7 @@
 //! The rules of this file: every question of the machine is answered, the dull ones with yes; only a message that was
 //! accepted is told of.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use smtp_proto::server::{Event, Question};
 use smtp_proto::{sasl, tls};
 use smtp_tokio::serve::{Served, Stopping};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::faulty::Faulty;
 use super::mail::{Arrived, Draft};
 use super::policy::Policy;
+use crate::args::EarlyArg;
 
 type Connection = Served<Faulty<TcpStream>>;
 
@@ -42,19 +43,55 @@ pub(crate) async fn hold(
         None => next(&mut served, &stopping, patience).await,
         Some(delay) => match timeout(delay, next(&mut served, &stopping, patience)).await {
             Ok(event) => event,
-            Err(_) => {
-                if let Some(decision) = served.connection().decision() {
-                    decision.accept();
-                }
-                next(&mut served, &stopping, patience).await
-            }
+            Err(_) if greet(policy, &mut served, peer) => next(&mut served, &stopping, patience).await,
+            Err(_) => return,
         },
     };
     while let Some(happened) = event {
-        if let Some(mail) = answer(policy, &mut served, peer, happened, &mut draft) {
+        let_out(policy, &mut served).await;
+        if let Some(mail) = answer(policy, &mut served, peer, happened, &mut draft).await {
             arrived(mail);
         }
         event = next(&mut served, &stopping, patience).await;
+    }
+}
+
+/// Greets, or not, who was made to wait for it; `false` where nothing is to be said.
+fn greet(policy: &Policy, served: &mut Connection, peer: SocketAddr) -> bool {
+    let early = served.connection().session().spoke_early() && !policy.lets_speak_early();
+    if !early || policy.early == EarlyArg::Serve {
+        if let Some(decision) = served.connection().decision() {
+            decision.accept();
+        }
+        return true;
+    }
+    let done = if policy.early == EarlyArg::Drop { "dropped" } else { "refused" };
+    let _ = writeln!(io::stderr(), "smtp: {peer} spoke before the greeting: {done}");
+    if policy.early == EarlyArg::Refuse {
+        // RFC 5321 section 4.3.1: the client must wait.
+        refuse(served, 554, "You spoke before the greeting");
+    }
+    policy.early == EarlyArg::Refuse
+}
+
+/// Says what there is to say before the question that is open is answered: else a slow server's replies to what was asked for at once
+/// would be said at once, too.
+async fn let_out(policy: &Policy, served: &mut Connection) {
+    /// What a timer may be late.
+    const TICK: Duration = Duration::from_millis(2);
+    let (connection, mut patience) = (served.connection(), Duration::ZERO);
+    let asks =
+        connection.decision().is_some() || connection.authentication().is_some() || connection.credentials().is_some();
+    if policy.slow.is_none() || !asks {
+        return;
+    }
+    // While a question is open nothing happens but that words go out, or that it is over.
+    while timeout(patience, served.next()).await.is_err() {
+        match served.stream().holds_until() {
+            // Who does not read is not waited for.
+            Some(until) if Instant::now() < until + GRACE => patience = until.duration_since(Instant::now()).max(TICK),
+            _ => return,
+        }
     }
 }
 
@@ -73,7 +110,7 @@ async fn next(served: &mut Connection, stopping: &Stopping, patience: Duration) 
 }
 
 /// Answers one event; a message, where that was the end of an accepted one.
-fn answer(
+async fn answer(
     policy: &Policy,
     served: &mut Connection,
     peer: SocketAddr,
@@ -106,7 +143,7 @@ fn answer(
                 refuse(served, 451, "4.3.0 Try again later");
                 return None;
             };
-            return complete(policy, served, draft);
+            return complete(policy, served, draft).await;
         }
         Event::Abandoned(_) => *draft = None,
         Event::Authenticate { .. } => begin(served),
@@ -132,7 +169,7 @@ fn answer(
 }
 
 /// Settles a message that is complete.
-fn complete(policy: &Policy, served: &mut Connection, draft: Draft) -> Option<Arrived> {
+async fn complete(policy: &Policy, served: &mut Connection, draft: Draft) -> Option<Arrived> {
     if policy.tempfail {
         refuse(served, 451, "4.3.0 Try again later");
         return None;
@@ -145,6 +182,7 @@ fn complete(policy: &Policy, served: &mut Connection, draft: Draft) -> Option<Ar
     // In LMTP each recipient is a question of its own.
     while let Some(decision) = served.connection().decision() {
         decision.accept();
+        let_out(policy, served).await;
     }
     Some(arrived)
 }

@@ -1,6 +1,5 @@
 //! What the server tells of itself on standard output: where it listens, then each message.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -8,6 +7,9 @@ use serde_json::json;
 
 use super::mail::Arrived;
 use crate::args::ServeArgs;
+use crate::failure::Failure;
+use crate::output::json::error;
+use crate::output::put;
 
 /// For people, or for programs.
 pub(crate) struct Show {
@@ -27,24 +29,23 @@ impl Show {
             let ca = ca.map(|path| format!("CA: {}\n", path.display())).unwrap_or_default();
             format!("{address}\n{ca}")
         };
-        put(&text);
+        put(text.as_bytes());
     }
 
     /// One message.
     pub(crate) fn arrived(&self, arrived: &Arrived) {
         if !self.json {
-            return put(&for_people(arrived));
+            return put(for_people(arrived).as_bytes());
         }
         if let Ok(line) = serde_json::to_string(arrived) {
-            put(&format!("{line}\n"));
+            put(format!("{line}\n").as_bytes());
         }
     }
 }
 
-fn put(text: &str) {
-    let mut out = io::stdout().lock();
-    // A reader that went away does not stop the server.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// For programs: there will be no server.
+pub(crate) fn failed(failure: &Failure) {
+    put(format!("{}\n", json!({ "exit": failure.status, "error": error(failure) })).as_bytes());
 }
 
 fn for_people(arrived: &Arrived) -> String {

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -126,8 +127,7 @@ impl Serving {
 
     /// As Ctrl-C does; the exit status.
     pub(crate) fn interrupt(&mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        kill("-INT", &self.child);
         self.child.wait().unwrap().code()
     }
 }
@@ -188,6 +188,52 @@ pub(crate) fn scripted(replies: &[&str]) -> (String, thread::JoinHandle<String>)
         heard
     });
     (url, thread)
+}
+
+/// A server for everyone who comes. Each line that it hears it tells, and it is polite until `silent` says otherwise of a line and
+/// of the messages heard before it.
+pub(crate) fn polite(
+    ehlo: &'static str,
+    silent: impl Fn(&str, usize) -> bool + Send + Sync + Copy + 'static,
+) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let (tell, heard) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, tell) = (stream.unwrap(), tell.clone());
+            thread::spawn(move || {
+                let mut out = stream.try_clone().unwrap();
+                out.write_all(GREETING.as_bytes()).unwrap();
+                let (mut content, mut messages) = (false, 0);
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let is_silent = silent(&line, messages);
+                    let _ = tell.send(line.clone());
+                    if is_silent {
+                        continue;
+                    }
+                    let reply = match line.split(' ').next().unwrap() {
+                        "." => OK,
+                        _ if content => continue,
+                        "EHLO" => ehlo,
+                        "DATA" => GO,
+                        "QUIT" => BYE,
+                        _ => OK,
+                    };
+                    (content, messages) = (line == "DATA", messages + usize::from(line == "."));
+                    if out.write_all(reply.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (url, heard)
+}
+
+/// As Ctrl-C does, or whoever ends it by another signal.
+pub(crate) fn kill(signal: &str, child: &Child) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
 /// The replies of a polite server up to a point.
