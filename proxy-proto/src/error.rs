@@ -281,4 +281,51 @@ mod tests {
         assert_eq!([by(b'H'), by(b'2'), by(0), by(5)], [Spoken::Http, Spoken::Smtp, Spoken::Socks4, Spoken::Socks5]);
         assert_eq!([by(0x15), by(0xff)], [Spoken::Tls, Spoken::Other(0xff)]);
     }
+
+    #[test]
+    fn every_kind_says_what_came_and_what_to_do() {
+        let texts: [(Kind, &[&str]); 19] = [
+            (Kind::TimedOut, &["no answer in time"]),
+            (Kind::EndOfStream, &["closed", "before the handshake was over"]),
+            (Kind::Socks4(socks4::Refusal::NoIdentd), &["identd"]),
+            (Kind::NoCommonMethod, &["none", "methods offered"]),
+            (Kind::MethodNotOffered(0x80), &["0x80", "not offered"]),
+            (Kind::Method("no ticket".into()), &["authentication method", "no ticket"]),
+            (Kind::AddressType(2), &["0x02", "address type"]),
+            (Kind::CredentialsRefused, &["refused", "password"]),
+            (Kind::Http { status: 405, reason: "No".into() }, &["405 No", "does not know CONNECT"]),
+            (Kind::Http { status: 501, reason: "No".into() }, &["501 No", "does not know CONNECT"]),
+            (Kind::HeadTooLong(64), &["64 octets"]),
+            (Kind::MalformedHead("the status"), &["reply", "the status"]),
+            (Kind::NoChallenge, &["407", "not which"]),
+            (Kind::CredentialsRequired { offered: "Basic".into() }, &["wants credentials", "Basic"]),
+            (Kind::NoCommonScheme { offered: "NTLM".into() }, &["NTLM", "cannot be answered"]),
+            (Kind::NotConnect, &["client", "other than a connection"]),
+            (Kind::MalformedRequest("the target"), &["client's request", "the target"]),
+            (Kind::Speaks(Spoken::Tls), &["TLS", "https://"]),
+            (Kind::Speaks(Spoken::Other(0x80)), &["0x80"]),
+        ];
+        for (kind, parts) in texts {
+            let text = Error::new(kind, Phase::named("CONNECT reply")).at(Hop::named(3, "http://c:3128")).to_string();
+            for part in ["hop 3, http://c:3128", "CONNECT reply"].iter().chain(parts) {
+                assert!(text.contains(part), "{part:?} in {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_speaks_another_protocol_is_told_the_scheme_for_it() {
+        for (spoken, part) in
+            [(Spoken::Smtp, "not a proxy"), (Spoken::Socks4, "socks4://"), (Spoken::Socks5, "socks5://")]
+        {
+            let text = spoken.to_string();
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hop_is_named_without_its_credentials() {
+        let hop = Hop::new(1, &"http://alice:hunter2@proxy.example:3128".parse().expect("a proxy"));
+        assert_eq!(hop.name(), "http://proxy.example:3128");
+    }
 }

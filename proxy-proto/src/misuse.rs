@@ -129,4 +129,33 @@ mod tests {
         assert_eq!(misuse.map_err(|m| m.to_string()), Err("the user has 256 octets, its field holds 255".into()));
         assert_eq!(check_length("user", 255, 255), Ok(()));
     }
+
+    #[test]
+    fn every_message_says_what_was_wrong_and_what_to_use_instead() {
+        let texts: [(Misuse, &[&str]); 17] = [
+            (Misuse::Empty { what: "token" }, &["token", "empty"]),
+            (Misuse::TooLong { what: "user", limit: 255, length: 256 }, &["user", "256", "255"]),
+            (Misuse::Octet { what: "host", octet: 0x0d }, &["host", "0x0d"]),
+            (Misuse::Port, &["port", "65535"]),
+            (Misuse::Scheme("ftp".into()), &["\"ftp\"", "socks4, socks4a, socks5, socks5h, http or https"]),
+            (Misuse::Path, &["host and port", "percent-encode"]),
+            (Misuse::NoIpv6, &["SOCKS4", "IPv6", "socks5"]),
+            (Misuse::NotResolved, &["resolve the name first", "socks4a or socks5h"]),
+            (Misuse::NoPassword, &["SOCKS4", "password", "socks5"]),
+            (Misuse::ReservedHeader("Host".into()), &["\"Host\""]),
+            (Misuse::NoDigest, &["Digest", "nonce", "`digest`"]),
+            (Misuse::Method(0xff), &["0xff", "method"]),
+            (Misuse::NothingOffered, &["anonymous", "credentials"]),
+            (Misuse::OneFlight, &["one flight", "exactly one"]),
+            (Misuse::Families, &["address families"]),
+            (Misuse::OutOfTurn, &["no open question"]),
+            (Misuse::Status(200), &["200"]),
+        ];
+        for (misuse, parts) in texts {
+            let text = misuse.to_string();
+            for part in parts {
+                assert!(text.contains(part), "{part:?} in {text:?}");
+            }
+        }
+    }
 }

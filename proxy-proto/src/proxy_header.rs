@@ -169,4 +169,13 @@ mod tests {
         assert_eq!(ProxyHeader::v1(four, six).err(), Some(Misuse::Families));
         assert_eq!(ProxyHeader::v2(six, four).err(), Some(Misuse::Families));
     }
+
+    #[test]
+    fn debug_shows_no_address() {
+        let mut header = ProxyHeader::v1(address("192.0.2.1:1"), address("192.0.2.2:25")).expect("one family");
+        let before = format!("{header:?}");
+        assert!(before.contains("sent: false") && !before.contains("192.0.2"), "{before}");
+        header.transmit(Instant::EPOCH, &mut Vec::new());
+        assert!(format!("{header:?}").contains("sent: true"));
+    }
 }

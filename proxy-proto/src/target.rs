@@ -220,4 +220,12 @@ mod tests {
         let long = Err(Misuse::TooLong { what: "host", limit: 255, length: 256 });
         assert_eq!(Target::new(&"a".repeat(256), 25), long);
     }
+
+    #[test]
+    fn an_address_of_a_socket_is_a_target() {
+        for text in ["192.0.2.1:25", "[2001:db8::1]:587"] {
+            let address: SocketAddr = text.parse().expect("an address");
+            assert_eq!(Ok(Target::from(address)), target(text));
+        }
+    }
 }

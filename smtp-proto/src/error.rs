@@ -192,3 +192,142 @@ impl fmt::Display for AuthenticationError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phase;
+    use crate::reply::Code;
+    use alloc::string::ToString;
+    use core::error::Error as _;
+
+    fn reply(code: u16, text: &str) -> Reply {
+        Reply::new(Code::new(code).unwrap(), text).unwrap()
+    }
+
+    fn tunnel() -> proxy_proto::Error {
+        use proxy_proto::socks5::{Config, Connect};
+        use proxy_proto::{Instant, Machine};
+        let mut socks = Connect::new(&"mx.example:25".parse().unwrap(), Config::default()).unwrap();
+        socks.transmit(Instant::EPOCH, &mut Vec::new());
+        socks.receive(Instant::EPOCH, &mut &b"\x05\xff"[..]).unwrap_err()
+    }
+
+    fn refused_auth(code: u16) -> Cause {
+        let (mechanism, detail) = (sasl::MechanismName::Plain, Some(b"a detail".to_vec()));
+        Cause::Authentication(AuthenticationError::Refused { mechanism, reply: reply(code, "5.7.8 wrong"), detail })
+    }
+
+    #[test]
+    fn every_cause_says_the_phase_what_the_peer_said_and_what_to_do() {
+        let mechanism = sasl::MechanismName::ScramSha256;
+        let authentication = |error| Cause::Authentication(error);
+        let texts: [(Cause, &[&str]); 20] = [
+            (Cause::Malformed(MalformedReply::NotAReply(b"SSH-2.0".to_vec())), &["SSH-2.0"]),
+            (Cause::Unsolicited(reply(250, "surplus")), &["nothing asked for", "250 surplus"]),
+            (Cause::Unexpected(reply(354, "go")), &["makes no sense", "354 go"]),
+            (Cause::Refused(reply(554, "no service")), &["refused", "554 no service"]),
+            (Cause::ServiceClosing(reply(421, "bye")), &["closes", "421 bye", "later"]),
+            (Cause::MessageRefusedEarly(reply(552, "too big")), &["while it was being sent", "552 too big"]),
+            (Cause::Injected, &["in clear", "STARTTLS", "tampering"]),
+            (Cause::StartTlsUnavailable(None), &["does not offer STARTTLS", "implicit TLS", "465"]),
+            (Cause::StartTlsUnavailable(Some(reply(454, "not now"))), &["refuses STARTTLS", "454 not now"]),
+            (refused_auth(535), &["PLAIN", "535 5.7.8 wrong"]),
+            (authentication(AuthenticationError::Selection(sasl::SelectionError::NotOffered)), &["no authentication"]),
+            (
+                authentication(AuthenticationError::Mechanism {
+                    mechanism: mechanism.clone(),
+                    error: sasl::Error::ServerUnproven,
+                }),
+                &["SCRAM-SHA-256", "without proving"],
+            ),
+            (authentication(AuthenticationError::NotBase64 { mechanism: mechanism.clone() }), &["SCRAM", "base64"]),
+            (
+                authentication(AuthenticationError::Credentials {
+                    mechanism,
+                    misuse: sasl::Misuse::NotUtf8("password"),
+                }),
+                &["SCRAM-SHA-256", "password", "UTF-8"],
+            ),
+            (Cause::Tls(tls::Error::NotTls(b'2')), &["clear text", "STARTTLS on this port"]),
+            (Cause::TimedOut { waited: Duration::from_secs(5), last: None }, &["timed out", "5.0s", "no reply"]),
+            (
+                Cause::TimedOut { waited: Duration::from_secs(5), last: Some(reply(250, "ok")) },
+                &["last reply", "250 ok"],
+            ),
+            (Cause::Closed { last: None }, &["closed", "no reply"]),
+            (Cause::Closed { last: Some(reply(220, "mx")) }, &["closed", "220 mx"]),
+            (Cause::Abandoned, &["given up", "while it was being sent"]),
+        ];
+        for (cause, parts) in texts {
+            let error = Error { hop: Some(Hop::named(2, "socks5://b:1080")), ..Error::new(phase::EHLO, cause) };
+            let text = error.to_string();
+            for part in ["hop 2, socks5://b:1080: EHLO: "].iter().chain(parts) {
+                assert!(text.contains(part), "{part:?} in {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tunnels_own_error_names_its_place_once() {
+        let inner = tunnel().at(Hop::named(1, "socks5://a:1080"));
+        let error = Error { hop: inner.hop().cloned(), ..Error::new(inner.phase(), Cause::Tunnel(inner.clone())) };
+        let text = error.to_string();
+        assert_eq!(text.matches("hop 1, socks5://a:1080").count(), 1, "{text}");
+        assert!(text.contains("methods offered") && text.contains("SOCKS5 method"), "{text}");
+        assert!(Cause::Tunnel(inner).to_string().contains("methods offered"));
+    }
+
+    #[test]
+    fn whatever_lies_below_is_told_by_the_outermost_too() {
+        let mechanism = sasl::MechanismName::Plain;
+        let misuse = sasl::Misuse::Empty("user name");
+        let credentials = AuthenticationError::Credentials { mechanism: mechanism.clone(), misuse };
+        let not_base64 = AuthenticationError::NotBase64 { mechanism };
+        assert!(not_base64.source().is_none());
+        for cause in [
+            Cause::Malformed(MalformedReply::CodeOutOfRange(99)),
+            Cause::Tls(tls::Error::NotTls(b'H')),
+            Cause::Tunnel(tunnel()),
+            Cause::Authentication(credentials),
+            Cause::Authentication(not_base64),
+            refused_auth(535),
+            Cause::Abandoned,
+        ] {
+            let error = Error::new(phase::AUTH, cause);
+            let text = error.to_string();
+            let mut below = error.source();
+            while let Some(source) = below {
+                assert!(text.contains(&source.to_string()), "{source} in {text}");
+                below = source.source();
+            }
+        }
+        assert!(Error::new(phase::AUTH, Cause::Abandoned).source().is_none());
+    }
+
+    #[test]
+    fn later_is_another_matter_where_nobody_said_never() {
+        let last = || Some(reply(250, "ok"));
+        for (cause, transient) in [
+            (Cause::ServiceClosing(reply(421, "bye")), true),
+            (Cause::TimedOut { waited: Duration::ZERO, last: last() }, true),
+            (Cause::Closed { last: last() }, true),
+            (Cause::Abandoned, true),
+            (Cause::Refused(reply(450, "later")), true),
+            (Cause::Refused(reply(554, "never")), false),
+            (Cause::MessageRefusedEarly(reply(452, "full")), true),
+            (Cause::MessageRefusedEarly(reply(552, "too big")), false),
+            (Cause::StartTlsUnavailable(Some(reply(454, "not now"))), true),
+            (Cause::StartTlsUnavailable(Some(reply(502, "what"))), false),
+            (Cause::StartTlsUnavailable(None), false),
+            (refused_auth(454), true),
+            (refused_auth(535), false),
+            (Cause::Injected, false),
+            (Cause::Unsolicited(reply(250, "surplus")), false),
+            (Cause::Tls(tls::Error::NotTls(b'2')), false),
+        ] {
+            let error = Error::new(phase::EHLO, cause);
+            assert_eq!(error.is_transient(), transient, "{error}");
+        }
+    }
+}

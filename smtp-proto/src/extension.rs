@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn keywords_come_in_any_case_and_spacing() {
         let offer = extensions("mx.example.org greets you\npipelining\n  Size   1000 \n8BitMime\n\nX-Odd a  b");
-        assert!(offer.pipelining() && offer.eight_bit_mime() && !offer.starttls());
+        assert!(offer.pipelining() && offer.eight_bit_mime() && !offer.starttls() && !offer.smtputf8());
+        assert!(extensions("hi\nsmtpUtf8").smtputf8());
         assert_eq!(offer.size_limit(), Some(1000));
         assert_eq!(offer.get("x-odd").unwrap(), ["a", "b"]);
         assert_eq!(offer.iter().count(), 4);

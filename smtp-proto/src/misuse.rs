@@ -140,3 +140,44 @@ impl fmt::Display for Misuse {
 }
 
 impl core::error::Error for Misuse {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_slip_says_what_was_wrong_and_what_would_do() {
+        let (least, most) = (Duration::from_millis(100), Duration::from_secs(2));
+        let why = || String::from("the reason");
+        let texts: [(Misuse, &[&str]); 20] = [
+            (Misuse::Forbidden { what: "forward-path", octet: b'\n' }, &["forward-path", "\\n"]),
+            (Misuse::Empty { what: "HELP topic" }, &["HELP topic", "empty"]),
+            (Misuse::TooLong { what: "EHLO name", limit: 255 }, &["EHLO name", "255 octets"]),
+            (Misuse::Malformed { what: "ORCPT" }, &["malformed", "ORCPT"]),
+            (Misuse::HasItsOwnMethod { verb: "QUIT".into() }, &["QUIT", "method of its own"]),
+            (Misuse::NotOffered { extension: "DSN" }, &["DSN", "not offer"]),
+            (Misuse::TooLarge { octets: 2000, limit: 1000 }, &["2000 octets", "1000"]),
+            (Misuse::TooManyRecipients { limit: 100 }, &["100 recipients"]),
+            (Misuse::TooManyDomains { limit: 3 }, &["3 domains"]),
+            (Misuse::TooManyMessages { limit: 7 }, &["7 messages", "connect again"]),
+            (Misuse::NotOpen, &["not open"]),
+            (Misuse::NoRecipients, &["at least one recipient"]),
+            (Misuse::BareLineEnding, &["bare CR or LF"]),
+            (Misuse::Duration { what: "greeting" }, &["greeting", "more than zero", "at most a day"]),
+            (Misuse::Range { what: "stagger", least, most }, &["stagger", "100ms", "2s"]),
+            (Misuse::Credentials { why: why() }, &["credentials", "the reason"]),
+            (Misuse::Proxy { hop: 2, why: why() }, &["hop 2: the reason"]),
+            (Misuse::Proxy { hop: 0, why: why() }, &["the reason"]),
+            (Misuse::Tls { why: why() }, &["TLS settings", "the reason"]),
+            (Misuse::Forbidden { what: "EHLO name", octet: 0x7f }, &["EHLO name", "\\x7f"]),
+        ];
+        for (misuse, parts) in texts {
+            let text = misuse.to_string();
+            for part in parts {
+                assert!(text.contains(part), "{part:?} in {text:?}");
+            }
+        }
+        assert!(!Misuse::Proxy { hop: 0, why: why() }.to_string().contains("hop"), "there is none");
+    }
+}

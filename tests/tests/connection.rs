@@ -285,3 +285,125 @@ proptest! {
         }
     }
 }
+
+/// A session that opens what it hears as it is, and cannot seal but in its handshake.
+struct Unsealing {
+    greeted: bool,
+}
+
+impl tls::Session for Unsealing {
+    fn open(&mut self, input: &mut &[u8], plaintext: &mut Vec<u8>, _: usize) -> Result<(), tls::Error> {
+        plaintext.extend(input.iter().filter(|octet| **octet != 0x16));
+        self.greeted |= !input.is_empty();
+        *input = &[];
+        Ok(())
+    }
+
+    fn seal(&mut self, plaintext: &[u8], _: &mut Vec<u8>) -> Result<(), tls::Error> {
+        if plaintext.is_empty() { Ok(()) } else { Err(tls::Error::Failed("no more records".into())) }
+    }
+
+    fn close(&mut self) {}
+
+    fn is_handshaking(&self) -> bool {
+        !self.greeted
+    }
+
+    fn is_closed_by_peer(&self) -> bool {
+        false
+    }
+
+    fn facts(&self) -> tls::Facts {
+        tls::Facts::default()
+    }
+}
+
+struct Unsealed;
+
+impl tls::Connector for Unsealed {
+    fn connect(&self, _: &str) -> Result<Box<dyn tls::Session>, Misuse> {
+        Ok(Box::new(Unsealing { greeted: false }))
+    }
+}
+
+#[test]
+fn what_cannot_be_sealed_ends_the_session_and_not_a_word_of_it_leaves() {
+    let mut heard = Heard::new(config(Security::Implicit).tls(Unsealed), Route::direct());
+    let error = heard.hear(&[b"\x16", b"220 mx\r\n", b"250 mx\r\n"], usize::MAX);
+    let error = error.or_else(|| heard.poll().err()).expect("a failure");
+    assert_eq!(error.cause, Cause::Tls(tls::Error::Failed("no more records".into())));
+    assert!(heard.said.is_empty(), "{}", heard.said.escape_ascii());
+    assert_eq!(heard.connection.poll(heard.now), Err(error));
+}
+
+#[test]
+fn a_session_that_needs_tls_fails_where_nobody_can_begin_it() {
+    let bare = || Config::new("mx.example.org", 465).helo("client.example.org");
+    let offer: &[&[u8]] = &[b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n", b"220 go\r\n"];
+    for (config, turns) in
+        [(bare().security(Security::Implicit), &[][..]), (bare().security(Security::StartTls), offer)]
+    {
+        let mut heard = Heard::new(config, Route::direct());
+        let error = heard.hear(turns, usize::MAX).or_else(|| heard.poll().err()).expect("a failure");
+        assert!(matches!(error.cause, Cause::Tls(tls::Error::Settings(Misuse::Tls { .. }))), "{error}");
+        assert!(error.to_string().contains("connector"), "{error}");
+        assert!(!heard.said.windows(4).any(|four| four == b"MAIL"));
+    }
+}
+
+#[test]
+fn a_stream_that_ends_before_the_header_of_a_proxy_left_is_closed() {
+    let header = proxy_proto::proxy_header::ProxyHeader::v1_unknown();
+    let hop = Hop::named(1, "PROXY header");
+    let route = Route::direct().tunnel(hop.clone(), header.into());
+    let mut connection = Connection::new(config(Security::None), route).unwrap();
+    assert_eq!(connection.poll(Instant::EPOCH), Ok(None));
+    connection.received(0);
+    let error = connection.poll(Instant::EPOCH).unwrap_err();
+    assert_eq!((&error.cause, error.hop.as_ref()), (&Cause::Closed { last: None }, Some(&hop)), "{error}");
+}
+
+/// A SOCKS5 method of the caller's own that waits for a ticket, and gives up after three seconds.
+struct Ticket;
+
+impl proxy_proto::Machine for Ticket {
+    type Event = ();
+    type Error = String;
+
+    fn receive(&mut self, _: Instant, _: &mut &[u8]) -> Result<Option<()>, String> {
+        Ok(None)
+    }
+
+    fn transmit(&mut self, _: Instant, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<proxy_proto::Deadline> {
+        let at = Instant::from_epoch(Duration::from_secs(4));
+        Some(proxy_proto::Deadline { at, watching: proxy_proto::Phase::named("ticket") })
+    }
+
+    fn expire(&mut self, now: Instant) -> Result<(), String> {
+        if now < Instant::from_epoch(Duration::from_secs(4)) { Ok(()) } else { Err("no ticket came".into()) }
+    }
+}
+
+#[test]
+fn what_a_method_says_when_its_time_is_over_is_told_as_it_is() {
+    use proxy_proto::socks5::{Config as Socks, Connect, Method};
+    let target = "mx.example.org:25".parse().unwrap();
+    let socks = Connect::with_methods(&target, Socks::default(), vec![Method::new(0x80, Ticket)]).unwrap();
+    let hop = Hop::named(1, "socks5://a:1080");
+    let mut heard = Heard::new(config(Security::None), Route::direct().tunnel(hop.clone(), socks.into()));
+    assert_eq!(heard.hear(&[b"\x05\x80"], usize::MAX), None);
+    let due = heard.connection.wants(heard.now).deadline.expect("a deadline");
+    assert_eq!(due.watching.name(), "ticket");
+    heard.now = due.at;
+    let error = heard.poll().unwrap_err();
+    assert!(matches!(&error.cause, Cause::Tunnel(tunnel) if tunnel.to_string().contains("no ticket came")), "{error}");
+    assert_eq!(error.hop, Some(hop));
+}

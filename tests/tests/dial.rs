@@ -575,3 +575,53 @@ proptest! {
         tests::fuzz::dial(&input);
     }
 }
+
+fn dialer(config: Config) -> smtp_proto::dial::Dialer<&'static str> {
+    smtp_proto::dial::Dialer::new(config, Policy::default()).unwrap()
+}
+
+#[test]
+fn somebody_must_be_dialled() {
+    let nobody = smtp_proto::dial::Dialer::<&str>::among([], Policy::default());
+    assert!(matches!(nobody, Err(smtp_proto::Misuse::Empty { what: "list of servers" })));
+}
+
+#[test]
+fn a_name_that_is_wanted_twice_is_asked_for_once() {
+    use smtp_proto::dial::Order;
+    // The proxy is on the server's own host, and leaves names to its client.
+    let config =
+        Config::new("relay.example", 25).security(Security::None).proxy("socks5://relay.example:1080".parse().unwrap());
+    for early in [false, true] {
+        let mut dialer = dialer(config.clone());
+        let now = smtp_proto::Instant::EPOCH;
+        assert!(matches!(dialer.poll(now), Some(Order::Resolve { name, .. }) if name == "relay.example"));
+        if early {
+            assert!(dialer.poll(now).is_none(), "it is being asked for");
+        }
+        dialer.found(now, "relay.example", &[V4.parse().unwrap()]);
+        dialer.looked_up(now, "relay.example", Ok(()));
+        let Some(Order::Open(open)) = dialer.poll(now) else { panic!("nothing is opened") };
+        assert_eq!(open.to, format!("{V4}:1080").parse().unwrap());
+        assert!(open.connection().is_ok());
+    }
+}
+
+#[test]
+fn an_address_that_no_proxy_can_be_asked_for_is_told_and_the_next_is_tried() {
+    use smtp_proto::dial::Order;
+    // SOCKS4 carries no IPv6.
+    let config =
+        Config::new("mx.example.org", 25).security(Security::None).proxy("socks4://192.0.2.9:1080".parse().unwrap());
+    let mut dialer = dialer(config);
+    let now = smtp_proto::Instant::EPOCH;
+    assert!(matches!(dialer.poll(now), Some(Order::Resolve { name, .. }) if name == "mx.example.org"));
+    dialer.found(now, "mx.example.org", &["2001:db8::1".parse().unwrap()]);
+    dialer.looked_up(now, "mx.example.org", Ok(()));
+    assert!(dialer.poll(now).is_none());
+    assert!(dialer.is_lost() && dialer.won().is_none());
+    let failure = dialer.into_failure();
+    let text = failure.to_string();
+    assert!(matches!(&failure.attempts[0].why, Why::Misuse(smtp_proto::Misuse::Proxy { hop: 1, .. })), "{text}");
+    assert!(text.contains("hop 1") && text.contains("mx.example.org"), "{text}");
+}

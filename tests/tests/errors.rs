@@ -219,3 +219,46 @@ fn a_report_is_written_as_it_is_printed() {
     assert!(written["hop"].is_null());
     assert!(written["text"].as_str().unwrap().contains("250 2.1.5 ok"), "{written}");
 }
+
+#[test]
+fn what_an_adapter_says_names_what_was_under_way() {
+    let reset = || io::Error::other("reset by peer");
+    let session = session::Error::Session { error: cause(Cause::Abandoned), source: Some(reset()) };
+    for (error, parts) in [
+        (session, &["AUTH", "given up", "reset by peer"][..]),
+        (session::Error::Message(reset()), &["message cannot be read", "reset by peer"]),
+        (session::Error::Unfinished, &["left in the middle of a message"]),
+        (Misuse::NoRecipients.into(), &["at least one recipient"]),
+        (dialled(Why::TimedOut(phase::CONNECT)), &["192.0.2.1:25", "connect", "timed out"]),
+    ] {
+        let text = error.to_string();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+        // Only what failed in a session leads to its error.
+        assert_eq!(error.session().is_some(), text.contains("AUTH"), "{text}");
+    }
+    // Nothing lies below these.
+    for error in [session::Error::Unfinished, dialled(Why::NoAddress), dialled(Why::GivenUp)] {
+        assert_eq!(chain(&error).len(), 1, "{error}");
+        assert!(error.session().is_none());
+    }
+    let refused = dialled(Why::Session { error: cause(Cause::Abandoned), source: None });
+    assert!(matches!(refused.session(), Some(error) if error.cause == Cause::Abandoned));
+}
+
+#[test]
+fn what_the_servers_end_says_names_what_the_client_did() {
+    for (error, parts) in [
+        (server::Error::Timeout(phase::GREETING), &["timeout", "greeting"][..]),
+        (server::Error::TooManyErrors, &["too many", "commands"]),
+        (server::Error::TooManyCommands, &["too many commands", "without a message"]),
+        (server::Error::TooManyAuthentications, &["too many", "authentications"]),
+        (server::Error::ChunkSize, &["BDAT", "size"]),
+        (server::Error::ClearTextBehindStartTls, &["in clear", "STARTTLS"]),
+        (server::Error::Lost(phase::DATA), &["ended", "DATA"]),
+    ] {
+        let text = AcceptedError::Smtp(error).to_string();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
+    let text = AcceptedError::Tls(tls::Error::Failed("no cipher in common".into())).to_string();
+    assert!(text.contains("no cipher in common"), "{text}");
+}

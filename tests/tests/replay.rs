@@ -207,3 +207,30 @@ fn tls_from_the_beginning_is_in_the_recording() {
     assert!(client.is_ready());
     client.secured(Channel::clear());
 }
+
+#[test]
+fn a_message_that_cannot_be_given_as_it_was_is_given_up() {
+    let mut config = client::Config::new("localhost");
+    config.helo = "client.example.org".into();
+    config.starttls = StartTls::Never;
+    let mut client = Client::new(config).unwrap();
+    client.send(envelopes()[1].clone(), smtp_proto::body::LineEndings::Strict).unwrap();
+    let recording: Recording = "0.000000000 [greeting] S: 220 mx\n\
+        0.000000000 [EHLO] C: EHLO client.example.org\n\
+        0.000000000 [EHLO] S: 250 mx\n\
+        0.000000000 [MAIL] C: MAIL FROM:<alice@example.org>\n\
+        0.000000000 [MAIL] S: 250 ok\n\
+        0.000000000 [RCPT] C: RCPT TO:<dan@example.net>\n\
+        0.000000000 [RCPT] S: 250 ok\n\
+        0.000000000 [DATA] C: DATA\n\
+        0.000000000 [DATA] S: 354 go\n\
+        0.000000000 [final dot] C: .\n\
+        0.000000000 [final dot] S: 250 taken\n"
+        .parse()
+        .unwrap();
+    // The octets that were recorded had no bare line ending.
+    let played = replay(&recording, &mut client, |_, _| {}, |_| b"a\nb\r\n".to_vec());
+    let deviation = played.deviation.expect("the dot is never said");
+    assert_eq!((deviation.entry, deviation.recorded.as_deref(), deviation.said), (9, Some("."), None));
+    assert!(!played.events.iter().any(|event| matches!(event, Event::Sent(report) if report.is_accepted())));
+}

@@ -1,8 +1,10 @@
 //! How messages are sent: grouping and what it costs, chunks, policies, and servers that bear less than they offer.
 
 use smtp_proto::body::LineEndings;
-use smtp_proto::client::{BodyKind, Envelope, Event, Outcome, Report, Require, Ret, TransactionId};
-use smtp_proto::{Cause, Config, Grouping, Misuse, Security, server};
+use smtp_proto::client::{
+    self, BodyKind, Client, Envelope, Event, Outcome, Report, Require, Ret, StartTls, TransactionId,
+};
+use smtp_proto::{Cause, Config, Grouping, Instant, Machine, Misuse, Security, server};
 use tests::dialogue::{Dialogue, describe_report};
 use tests::wire::Wire;
 
@@ -478,4 +480,165 @@ fn a_stalled_chunk_and_a_stalled_last_chunk_have_phases_of_their_own() {
     let Some(Event::Sent(report)) = event else { panic!("{event:?}") };
     assert!(report.transaction == id && report.recipients.iter().all(|one| one.outcome == Outcome::Unknown));
     assert!(matches!(wire.client.poll(now).unwrap_err().cause, Cause::Closed { .. }));
+}
+
+/// A client that has been told what its server offers, and what it says.
+struct Direct {
+    client: Client,
+    said: Vec<u8>,
+}
+
+impl Direct {
+    fn new(offer: &str) -> Self {
+        let mut config = client::Config::new("mx.example.org");
+        config.starttls = StartTls::Never;
+        let mut direct = Self { client: Client::new(config).unwrap(), said: Vec::new() };
+        direct.hear("220 mx");
+        direct.hear(offer);
+        assert!(direct.client.is_ready());
+        direct
+    }
+
+    /// Hears this, and says what there is to say then.
+    fn hear(&mut self, reply: &str) -> Vec<Event> {
+        self.client.transmit(Instant::EPOCH, &mut self.said);
+        let line = [reply, "\r\n"].concat();
+        let (mut rest, mut events) = (line.as_bytes(), Vec::new());
+        while let Some(event) = self.client.receive(Instant::EPOCH, &mut rest).unwrap() {
+            events.push(event);
+        }
+        self.client.transmit(Instant::EPOCH, &mut self.said);
+        events
+    }
+
+    /// Writes as much as is taken, and says how much that was.
+    fn write(&mut self, mut octets: &[u8], whole: bool) -> usize {
+        let Some(mut body) = self.client.body(Instant::EPOCH, &mut self.said, usize::MAX) else { return 0 };
+        let taken = body.write(&mut octets).unwrap();
+        if whole && octets.is_empty() {
+            body.end();
+        }
+        self.client.transmit(Instant::EPOCH, &mut self.said);
+        taken
+    }
+
+    /// What was said since it was last asked for: the commands, and the content of the chunks among them.
+    fn take(&mut self) -> (Vec<String>, Vec<u8>) {
+        let said = std::mem::take(&mut self.said);
+        let (mut rest, mut lines, mut content) = (&said[..], Vec::new(), Vec::new());
+        while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+            let line = String::from_utf8(rest[..end].to_vec()).unwrap();
+            rest = &rest[end + 2..];
+            if let Some(size) = line.strip_prefix("BDAT ") {
+                let size: usize = size.trim_end_matches(" LAST").parse().unwrap();
+                content.extend_from_slice(&rest[..size]);
+                rest = &rest[size..];
+            }
+            lines.push(line);
+        }
+        (lines, content)
+    }
+}
+
+const ALL: &str = "250-mx\r\n250-PIPELINING\r\n250-BINARYMIME\r\n250 CHUNKING";
+
+fn to_one() -> Envelope {
+    Envelope::new("a@example.org", ["b@example.net"]).unwrap()
+}
+
+const MAIL: &str = "MAIL FROM:<a@example.org> BODY=BINARYMIME";
+const RCPT: &str = "RCPT TO:<b@example.net>";
+
+#[test]
+fn a_binary_message_of_several_chunks_is_played_again_octet_by_octet() {
+    // One octet more than a chunk, and every octet there is (RFC 3030 section 3).
+    let message: Vec<u8> = (0..=255).cycle().take(65_537).collect();
+    for whole in [false, true] {
+        let mut direct = Direct::new(ALL);
+        direct.client.send(to_one().body(BodyKind::BinaryMime), LineEndings::Exact).unwrap();
+        direct.client.transmit(Instant::EPOCH, &mut direct.said);
+        direct.take();
+        assert_eq!(direct.write(&message, whole), 65_537, "a chunk, and the octet that shows that it goes on");
+        assert_eq!(direct.take().0, ["BDAT 65536"]);
+        direct.hear("250 ok");
+        direct.hear("250 ok");
+        // The server has lost track of the group: it is spoken to one level lower, and nothing is lost.
+        direct.hear("503 what");
+        assert_eq!(direct.take().0, ["RSET", MAIL, RCPT]);
+        direct.hear("250 reset");
+        direct.hear("250 ok");
+        assert_eq!(direct.take().0, [""; 0], "the recipient is not known yet");
+        direct.hear("250 ok");
+        let (lines, mut content) = direct.take();
+        assert_eq!(lines, ["BDAT 65536"]);
+        direct.hear("250 chunk");
+        if !whole {
+            assert_eq!(direct.take().0, [""; 0], "the message may go on");
+            let body = direct.client.body(Instant::EPOCH, &mut direct.said, usize::MAX).expect("it is its turn");
+            body.end();
+        }
+        let (lines, last) = direct.take();
+        assert_eq!(lines, ["BDAT 1 LAST"]);
+        content.extend(last);
+        assert!(content == message);
+        let events = direct.hear("250 taken");
+        assert!(matches!(&events[..], [Event::Sent(report)] if report.is_accepted() && report.octets == 65_537));
+    }
+}
+
+#[test]
+fn a_message_of_lines_is_played_again_with_its_dots_and_goes_on() {
+    let head = b".a line\r\n".repeat(7_500);
+    let mut direct = Direct::new("250-mx\r\n250-PIPELINING\r\n250 CHUNKING");
+    direct.client.send(to_one(), LineEndings::Strict).unwrap();
+    direct.client.transmit(Instant::EPOCH, &mut direct.said);
+    direct.take();
+    let taken = direct.write(&head, false);
+    assert!(taken > 65_536);
+    direct.hear("250 ok");
+    direct.hear("250 ok");
+    direct.hear("503 what");
+    for _ in 0..3 {
+        direct.hear("250 ok");
+    }
+    let (lines, _) = direct.take();
+    assert_eq!(lines.last().map(String::as_str), Some("DATA"));
+    // What was taken is said again by itself; the rest is asked for.
+    direct.hear("354 go");
+    assert_eq!(direct.write(&head[taken..], true), head.len() - taken);
+    let (lines, _) = direct.take();
+    assert_eq!(lines.len(), 7_501);
+    // RFC 5321 section 4.5.2.
+    assert!(lines[..7_500].iter().all(|line| line == "..a line") && lines[7_500] == ".");
+    let events = direct.hear("250 taken");
+    assert!(matches!(&events[..], [Event::Sent(report)] if report.is_accepted()));
+}
+
+#[test]
+fn nothing_is_said_anew_while_replies_to_what_was_lost_are_due() {
+    let mut direct = Direct::new(ALL);
+    direct.client.send(to_one().body(BodyKind::BinaryMime), LineEndings::Exact).unwrap();
+    direct.client.transmit(Instant::EPOCH, &mut direct.said);
+    direct.write(&[b'x'; 65_537], true);
+    direct.take();
+    direct.hear("250 ok");
+    direct.hear("503 no MAIL");
+    assert_eq!(direct.take().0, [""; 0], "the chunk is not answered yet");
+    direct.hear("503 no MAIL");
+    assert_eq!(direct.take().0, ["RSET", MAIL, RCPT]);
+}
+
+#[test]
+fn who_is_told_to_be_less_eager_is_so_from_the_next_message_on() {
+    let mut wire = wire(config(), server_config(), usize::MAX);
+    assert!(wire.send(&envelope(), b"one\r\n").is_accepted());
+    assert!(wire.from_client.windows(4).any(|four| four == b"BDAT"));
+    for (grouping, flights) in [(Grouping::Groups, 2), (Grouping::OneByOne, 6)] {
+        wire.client.set_grouping(grouping);
+        assert_eq!(wire.client.grouping(), grouping);
+        let said = wire.from_client.len();
+        let report = wire.send(&envelope(), b"two\r\n");
+        assert!(report.is_accepted() && report.flights == flights, "{grouping:?}: {}", report.flights);
+        assert!(wire.from_client[said..].windows(4).any(|four| four == b"DATA"), "{grouping:?}");
+    }
 }

@@ -299,6 +299,8 @@ fn what_is_no_certificate_is_refused_at_once() {
     misused(Settings::default().trust_der(pem.as_bytes()));
     misused(Settings::default().trust_der(&authority.own.der[..100]));
     misused(Settings::default().client_certificate(pem.as_bytes(), pem.as_bytes()));
+    let half = &authority.own.key[..authority.own.key.len() / 2];
+    misused(Settings::default().client_certificate(pem.as_bytes(), half.as_bytes()));
     let other = authority.localhost();
     misused(authority.trusted().client_certificate(pem.as_bytes(), other.key.as_bytes()).unwrap().connector().check());
     misused(ServerSettings::from_pem(pem.as_bytes(), other.key.as_bytes()).unwrap().acceptor());
@@ -396,6 +398,22 @@ fn a_configuration_of_the_callers_own_is_used_as_it_is() {
     let acceptor = authority.localhost().settings().alpn([b"own".to_vec()]).acceptor().unwrap();
     let (client, _) = shake_hands(config(connector), &acceptor).unwrap();
     assert_eq!((&*client.version, client.alpn.as_deref()), ("1.2", Some(&b"own"[..])));
+}
+
+#[test]
+fn a_provider_of_the_callers_own_is_used_and_no_other() {
+    let authority = Authority::new("an authority");
+    let server = authority.localhost().server();
+    // RFC 8446 section 9.1 recommends it; by default another one is preferred.
+    let only = rustls::crypto::ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256;
+    let provider =
+        rustls::crypto::CryptoProvider { cipher_suites: vec![only], ..rustls::crypto::ring::default_provider() };
+    let connector = authority.trusted().connector_with(Arc::new(provider));
+    let (client, accepted) = shake_hands(config(connector), &server).unwrap();
+    assert_eq!(client.cipher, "TLS13_CHACHA20_POLY1305_SHA256".replace("TLS13", "TLS"));
+    assert_eq!(client.cipher, accepted.cipher);
+    let (by_default, _) = shake_hands(config(authority.trusted().connector()), &server).unwrap();
+    assert_ne!(by_default.cipher, client.cipher);
 }
 
 /// EXTERNAL at the server: whoever TLS has proved is let in, as whom he says.

@@ -245,6 +245,12 @@ mod tests {
             (&b"GET / HTTP/1.1\r\n\r\n"[..], "405", Kind::NotConnect),
             (b"CONNECT mx HTTP/1.1\r\n\r\n", "400", Kind::MalformedRequest("the target")),
             (b"CONNECT mx:25 HTTP/3.1\r\n\r\n", "400", Kind::MalformedRequest("the version")),
+            (
+                b"CONNECT mx:25 HTTP/1.1\r\nX: a\0b\r\n\r\n",
+                "400",
+                Kind::MalformedRequest("the value of a header field"),
+            ),
+            (b"CONNECT mx:25 HTTP/1.1\r\na b: c\r\n\r\n", "400", Kind::MalformedRequest("the name of a header field")),
             (b"\x05\x01\x00", "", Kind::Speaks(Spoken::Socks5)),
             (b"\x04\x01\x00", "", Kind::Speaks(Spoken::Socks4)),
             (b"\x16\x03\x01", "", Kind::Speaks(Spoken::Tls)),

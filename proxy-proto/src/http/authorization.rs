@@ -12,7 +12,6 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::challenge::{self, Offer};
-use crate::misuse::check_text;
 use crate::{Credentials, Misuse, Secret};
 
 /// How to present oneself to an HTTP proxy.
@@ -114,7 +113,7 @@ fn check_user(credentials: &Credentials) -> Result<(), Misuse> {
     // Neither scheme allows controls in the user (RFC 7617, section 2; RFC 9110, section 5.6.4).
     match credentials.user.bytes().find(u8::is_ascii_control) {
         Some(octet) => Err(Misuse::Octet { what: "user", octet }),
-        None => check_text("user", credentials.user.as_bytes()),
+        None => Ok(()),
     }
 }
 
@@ -394,6 +393,13 @@ mod tests {
         assert_eq!(Authorization::Digest(colon).check(false), Err(Misuse::NoDigest));
         let lines = Credentials::new("a", "b\r\n");
         assert!(Authorization::Challenged(lines).check(true).is_err());
+        // Controls that end no field, and have no place in a quoted string either.
+        for octet in [0x01, b'\t', 0x7f] {
+            let user = Credentials::new(alloc::format!("a{}", char::from(octet)), "c");
+            for authorization in [Authorization::Basic(user.clone()), Authorization::Digest(user)] {
+                assert_eq!(authorization.check(true), Err(Misuse::Octet { what: "user", octet }));
+            }
+        }
     }
 
     #[cfg(feature = "digest")]

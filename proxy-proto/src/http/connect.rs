@@ -81,8 +81,8 @@ impl Connect {
     ///
     /// # Errors
     ///
-    /// The credentials cannot be sent; Digest was asked for and no nonce given; `Proxy-Authorization` is among the headers
-    /// and [`Config::authorization`] is set as well.
+    /// The credentials cannot be sent; Digest was asked for and no nonce given; there is a challenge to answer and no
+    /// credentials; `Proxy-Authorization` is among the headers and [`Config::authorization`] is set as well.
     pub fn new(target: &Target, config: Config) -> Result<Self, Misuse> {
         let digest = cfg!(feature = "digest") && config.cnonce.is_some();
         config.authorization.check(digest)?;
@@ -158,6 +158,7 @@ impl Dialogue {
             .parse_response(&mut reply, head);
         match parsed {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+            // The second lock: the collector ends a head where httparse does.
             Ok(_) => return Err(Kind::MalformedHead("its end")),
             Err(error) => return Err(Kind::MalformedHead(part(error))),
         }
@@ -525,6 +526,8 @@ mod tests {
             let (got, _) = heard(&mut machine, &format!("{head}Proxy-Authenticate: Basic realm=x\r\n\r\n"));
             let error = got.expect_err("no tunnel yet");
             assert_eq!(error.challenge().map(Challenge::scheme), Some("Basic"), "{head}");
+            let text = error.to_string();
+            assert!(text.contains("Basic") && text.contains("dial again"), "{text}");
             let mut again = machine.redial().expect("a challenge to answer");
             assert!(said(&mut again).contains(BASIC));
             assert_eq!(heard(&mut again, "HTTP/1.1 200 OK\r\n\r\n"), OPEN);
@@ -628,6 +631,25 @@ mod tests {
                         response=\"08edd3491365df95cd8a781958ff0fcf\"\r\n";
         let request = said(&mut machine);
         assert!(request.contains(expected), "{request}");
+    }
+
+    #[cfg(feature = "digest")]
+    #[test]
+    fn a_challenge_needs_what_it_is_answered_with() {
+        let mut machine = connect(Authorization::Digest(aladdin()));
+        said(&mut machine);
+        let reply = "HTTP/1.0 407 x\r\nProxy-Authenticate: Digest realm=r, nonce=n, qop=auth\r\n\r\n";
+        let error = heard(&mut machine, reply).0.expect_err("no tunnel yet");
+        assert_eq!(error.challenge().map(Challenge::scheme), Some("Digest"));
+        let make = |authorization, cnonce| {
+            let config = Config { authorization, cnonce, challenge: error.challenge().cloned(), ..Config::default() };
+            Connect::new(&target("mx.example:25"), config).err()
+        };
+        let nonce = Some([0xab; 16]);
+        assert_eq!(make(Authorization::None, nonce), Some(Misuse::Empty { what: "user" }));
+        assert_eq!(make(Authorization::Bearer(Secret::from("t")), nonce), Some(Misuse::Empty { what: "user" }));
+        assert_eq!(make(Authorization::Challenged(aladdin()), None), Some(Misuse::NoDigest));
+        assert_eq!(make(Authorization::Challenged(aladdin()), nonce), None);
     }
 
     #[cfg(feature = "digest")]

@@ -70,6 +70,7 @@ pub(super) fn hex(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
 
     fn example(algorithm: Algorithm) -> String {
         // RFC 7616, section 3.9.1.
@@ -90,6 +91,7 @@ mod tests {
         assert_eq!(example(Algorithm::Md5), "8ca523f5e9506fed4657c9700eebdbec");
         assert_eq!(example(Algorithm::Sha256), "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1");
     }
+
     #[test]
     fn the_example_of_rfc_2069_without_a_quality_of_protection() {
         // Section 2.4, with the value of the RFC's errata 749: what the RFC itself prints is wrong.
@@ -103,5 +105,18 @@ mod tests {
             uri: "/dir/index.html",
         };
         assert_eq!(response(&inputs, b"Mufasa", b"CircleOfLife"), "1949323746fe6a43ef61f9606e7febea");
+    }
+
+    #[test]
+    fn a_session_binds_both_nonces_into_a1() {
+        // RFC 7616, section 3.4.2: A1 = H(user ":" realm ":" password) ":" nonce ":" cnonce; H gives hexadecimal digits.
+        let sha256 = |text: String| hex(&Sha256::digest(text));
+        let a1 = sha256("Mufasa:r:Circle of Life".into()) + ":n:c";
+        let expected = sha256(format!("{}:n:00000001:c:auth:{}", sha256(a1), sha256("CONNECT:mx.example:25".into())));
+        let algorithm = Algorithm::Sha256;
+        let (realm, nonce, cnonce, method, uri) = (&b"r"[..], &b"n"[..], Some("c"), "CONNECT", "mx.example:25");
+        let inputs = |session| Inputs { algorithm, session, realm, nonce, cnonce, method, uri };
+        assert_eq!(response(&inputs(true), b"Mufasa", b"Circle of Life"), expected);
+        assert_ne!(response(&inputs(false), b"Mufasa", b"Circle of Life"), expected);
     }
 }

@@ -66,3 +66,27 @@ impl fmt::Display for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_code_but_granted_is_a_refusal_that_says_why() {
+        for code in 0..=255 {
+            let refusal = Refusal::from_code(code);
+            assert_eq!(refusal.map(Refusal::code), (code != 90).then_some(code));
+            let part = match code {
+                90 => continue,
+                91 => "rejected or failed",
+                92 => "cannot reach identd",
+                93 => "another user",
+                _ => "unknown code",
+            };
+            let text = refusal.map(|refusal| refusal.to_string()).unwrap_or_default();
+            assert!(text.contains(part), "{code}: {text}");
+        }
+        assert!(Refusal::Other(7).to_string().ends_with(" 7"));
+    }
+}

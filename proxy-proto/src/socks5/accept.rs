@@ -333,4 +333,14 @@ mod tests {
         assert_eq!(said(&mut accept), b"\x05\x02\x01\x01");
         assert_eq!(accept.refused(Refusal::Other(0)), Err(Misuse::Status(0)));
     }
+
+    #[test]
+    fn a_user_name_that_is_no_text_is_refused_by_rfc_1929() {
+        let mut accept = Accept::new(Admission::Password, Limits::default());
+        let got = heard(&mut accept, b"\x05\x01\x02\x01\x01\xff\x02pw");
+        assert_eq!(kind(got), Some(Kind::MalformedRequest("the user name is not UTF-8")));
+        // Section 2: any status but 0 is a failure.
+        assert_eq!(said(&mut accept), b"\x05\x02\x01\x01");
+        assert_eq!(accept.admit(), Err(Misuse::OutOfTurn));
+    }
 }

@@ -143,10 +143,9 @@ impl Dialogue {
 
     fn read_method(&mut self) -> Result<(), Kind> {
         let [version, code] = match *self.held {
-            [VERSION] => return Ok(()),
+            [VERSION] | [] => return Ok(()),
             [version] => [version, 0],
             [version, code, ..] => [version, code],
-            [] => return Ok(()),
         };
         if version != VERSION {
             return Err(Kind::Speaks(Spoken::by(version)));
@@ -499,5 +498,54 @@ mod tests {
         assert!(matches!(make(&[0x80, 0x80], Config::default()), Err(Misuse::Method(0x80))));
         let hasty = Config { one_flight: true, anonymous: false, ..Config::default() };
         assert!(matches!(make(&[0x80], hasty), Err(Misuse::OneFlight)));
+    }
+
+    /// Never hears anything it likes, and is through or fails when its own time is over.
+    struct Waits;
+
+    impl Machine for Waits {
+        type Event = ();
+        type Error = String;
+
+        fn receive(&mut self, _now: Instant, _input: &mut &[u8]) -> Result<Option<()>, String> {
+            Ok(None)
+        }
+
+        fn transmit(&mut self, _now: Instant, _output: &mut Vec<u8>) -> bool {
+            false
+        }
+
+        fn finish(&mut self) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn deadline(&self) -> Option<Deadline> {
+            Some(Deadline { at: at(3), watching: Phase::named("ticket") })
+        }
+
+        fn expire(&mut self, now: Instant) -> Result<(), String> {
+            if now < at(3) { Ok(()) } else { Err("no ticket came".into()) }
+        }
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_epoch(core::time::Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_method_of_the_callers_own_has_a_clock_of_its_own() {
+        let method = Method::new(0x80, Waits);
+        assert_eq!(alloc::format!("{method:?}"), "Method(0x80)");
+        let mut machine = Connect::with_methods(&target("mx.example:25"), Config::default(), alloc::vec![method])
+            .expect("well-formed");
+        said(&mut machine);
+        assert_eq!(machine.deadline().map(|due| due.at), Some(at(60)), "not before the proxy has picked it");
+        assert_eq!(heard(&mut machine, b"\x05\x80"), Ok(None));
+        assert_eq!(machine.deadline(), Some(Deadline { at: at(3), watching: Phase::named("ticket") }));
+        assert_eq!(machine.expire(at(2)), Ok(()));
+        let late = machine.expire(at(3)).expect_err("its time is over");
+        assert_eq!(late.kind(), &Kind::Method("no ticket came".into()));
+        assert_eq!(late.phase(), Phase::named("SOCKS5 authentication"));
+        assert_eq!(machine.expire(at(0)), Err(late), "sticky");
     }
 }

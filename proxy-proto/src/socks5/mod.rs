@@ -105,3 +105,30 @@ impl fmt::Display for Refusal {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_refusal_reads_as_rfc_1928_has_it() {
+        // Section 6, in the order of the codes.
+        for (code, part) in [
+            (1, "general failure"),
+            (2, "not allowed"),
+            (3, "network unreachable"),
+            (4, "host unreachable"),
+            (5, "connection refused"),
+            (6, "TTL expired"),
+            (7, "not support CONNECT"),
+            (8, "type of address"),
+            (9, "0x09"),
+            (255, "0xff"),
+        ] {
+            let text = Refusal::from_code(code).map(|refusal| refusal.to_string()).unwrap_or_default();
+            assert!(text.contains(part), "{code}: {text}");
+        }
+        assert_eq!(Refusal::from_code(0), None);
+    }
+}

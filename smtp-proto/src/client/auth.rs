@@ -492,4 +492,122 @@ mod tests {
             }
         }
     }
+
+    fn hear(exchange: &mut Exchange, credentials: &Credentials, number: u16, text: &str) -> Step {
+        let reply = Reply::new(Code::new(number).unwrap(), text).unwrap();
+        exchange.receive(NOW, &reply, &config(true), credentials, &Channel::secured())
+    }
+
+    fn fault(step: Step) -> Option<sasl::Error> {
+        match step {
+            Step::Failed(AuthenticationError::Mechanism { error, .. }) => Some(error),
+            _ => None,
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "scram")]
+    fn success_is_none_where_the_server_did_not_prove_itself() {
+        // RFC 5802 section 5: the client must see the server's signature before it believes.
+        let tim = Credentials::password("tim", "tanstaaf");
+        let mut exchange = begin(true, &tim, "SCRAM-SHA-256").ok().unwrap();
+        exchange.transmit(NOW, &mut vec![]);
+        assert_eq!(fault(hear(&mut exchange, &tim, 235, "welcome")), Some(sasl::Error::OutOfOrder));
+
+        let mut exchange = begin(true, &tim, "SCRAM-SHA-256").ok().unwrap();
+        exchange.transmit(NOW, &mut vec![]);
+        let nonce = STANDARD.encode([7; 24]);
+        let first = STANDARD.encode(alloc::format!("r={nonce}x,s=QQ==,i=4096"));
+        assert!(matches!(hear(&mut exchange, &tim, 334, &first), Step::Speak));
+        assert!(exchange.transmit(NOW, &mut vec![]).is_some());
+        assert_eq!(fault(hear(&mut exchange, &tim, 235, "welcome")), Some(sasl::Error::ServerUnproven));
+    }
+
+    #[test]
+    #[cfg(feature = "scram")]
+    fn a_challenge_that_the_mechanism_refuses_is_cancelled_whatever_comes_then() {
+        // RFC 4954 section 4: a client that wishes to cancel says "*", and the server refuses; success is none any more.
+        for answer in [235, 501, 535] {
+            let tim = Credentials::password("tim", "tanstaaf");
+            let mut exchange = begin(true, &tim, "SCRAM-SHA-256 PLAIN").ok().unwrap();
+            exchange.transmit(NOW, &mut vec![]);
+            let forged = STANDARD.encode("r=another,s=QQ==,i=4096");
+            assert!(matches!(hear(&mut exchange, &tim, 334, &forged), Step::Speak));
+            let mut line = Vec::new();
+            assert_eq!(exchange.transmit(NOW, &mut line).as_deref(), Some("*"));
+            assert_eq!(line, b"*\r\n");
+            assert_eq!(exchange.transmit(NOW, &mut line), None, "once");
+            assert_eq!(fault(hear(&mut exchange, &tim, answer, "whatever")), Some(sasl::Error::NonceMismatch));
+        }
+    }
+
+    #[test]
+    fn what_waits_for_the_empty_challenge_is_given_to_no_other_and_counts_as_not_shown() {
+        let somebody = Credentials::external("x".repeat(373));
+        let waiting = || {
+            let mut exchange = begin(false, &somebody, "EXTERNAL").ok().unwrap();
+            exchange.transmit(NOW, &mut vec![]);
+            exchange
+        };
+        assert_eq!(fault(hear(&mut waiting(), &somebody, 235, "welcome")), Some(sasl::Error::OutOfOrder));
+        let mut exchange = waiting();
+        assert!(matches!(hear(&mut exchange, &somebody, 334, "aGVsbG8="), Step::Speak));
+        let mut line = Vec::new();
+        assert_eq!(exchange.transmit(NOW, &mut line).as_deref(), Some("*"));
+        assert_eq!(line, b"*\r\n");
+        assert_eq!(fault(hear(&mut exchange, &somebody, 501, "as you wish")), Some(sasl::Error::OutOfOrder));
+    }
+
+    /// Hears everything and has nothing to say.
+    struct Mute;
+
+    impl proxy_proto::Machine for Mute {
+        type Event = sasl::Event;
+        type Error = sasl::Error;
+
+        fn receive(&mut self, _: Instant, input: &mut &[u8]) -> Result<Option<sasl::Event>, sasl::Error> {
+            *input = &[];
+            Ok(None)
+        }
+
+        fn transmit(&mut self, _: Instant, _: &mut Vec<u8>) -> bool {
+            false
+        }
+
+        fn finish(&mut self) -> Result<(), sasl::Error> {
+            Ok(())
+        }
+
+        fn expire(&mut self, _: Instant) -> Result<(), sasl::Error> {
+            Ok(())
+        }
+    }
+
+    impl Mechanism for Mute {
+        fn name(&self) -> &str {
+            "X-MUTE"
+        }
+    }
+
+    #[test]
+    fn a_mechanism_that_breaks_its_contract_leaves_no_challenge_unanswered() {
+        let tim = Credentials::password("tim", "tanstaaf");
+        let mut exchange = begin(false, &tim, "PLAIN").ok().unwrap();
+        exchange.transmit(NOW, &mut vec![]);
+        exchange.mechanism = Box::new(Mute);
+        assert!(matches!(hear(&mut exchange, &tim, 334, "aGVsbG8="), Step::Speak));
+        assert_eq!(exchange.transmit(NOW, &mut vec![]).as_deref(), Some("*"));
+        assert_eq!(fault(hear(&mut exchange, &tim, 501, "as you wish")), Some(sasl::Error::OutOfOrder));
+    }
+
+    #[test]
+    #[cfg(feature = "scram")]
+    fn credentials_that_do_not_suit_a_mechanism_are_tried_with_the_next() {
+        // RFC 4013 section 2.3: SASLprep prohibits controls; PLAIN (RFC 4616 section 2) only NUL.
+        let tim = Credentials::password("tim", "a\u{7}b");
+        assert_eq!(begin(true, &tim, "SCRAM-SHA-256 PLAIN").map(|one| one.name).ok(), Some(MechanismName::Plain));
+        let error = begin(true, &tim, "SCRAM-SHA-256").map(|_| ()).unwrap_err();
+        let misuse = sasl::Misuse::Prohibited("password");
+        assert_eq!(error, AuthenticationError::Credentials { mechanism: MechanismName::ScramSha256, misuse });
+    }
 }

@@ -164,3 +164,23 @@ impl Envelope {
             || self.recipients().any(ForwardPath::is_international)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_needs_somebody_and_a_parameter_stays_with_its_recipient() {
+        let from = || ReversePath::new("a@example.org").unwrap();
+        assert_eq!(Envelope::from_paths(from(), []).err(), Some(Misuse::NoRecipients));
+        assert_eq!(Envelope::new("a@example.org", [""; 0]).err(), Some(Misuse::NoRecipients));
+        let to = ["b@example.net", "c@example.net"].map(|path| ForwardPath::new(path).unwrap());
+        let parameter = || Parameter::new("X-ODD", Some("1")).unwrap();
+        let envelope = Envelope::from_paths(from(), to).unwrap().recipient_parameter(1, parameter());
+        let held = |envelope: &Envelope| envelope.recipients.iter().map(|one| one.parameters.len()).collect::<Vec<_>>();
+        assert_eq!(held(&envelope), [0, 1]);
+        assert_eq!(envelope.recipients[1].parameters[0].1, parameter());
+        // Beyond the last there is nobody to give it to.
+        assert_eq!(held(&envelope.recipient_parameter(2, parameter())), [0, 1]);
+    }
+}

@@ -479,4 +479,84 @@ mod tests {
             }
         }
     }
+
+    fn two_messages() -> Client {
+        let mut config = Config::new("mx.example.org");
+        config.starttls = StartTls::Never;
+        let mut client = Client::new(config).unwrap();
+        for to in ["b@example.net", "c@example.net"] {
+            let envelope = crate::client::Envelope::new("a@example.org", [to]).unwrap();
+            client.send(envelope, Default::default()).unwrap();
+        }
+        client
+    }
+
+    /// Each reply when it is due, and the error that ends it; what was said.
+    fn talk(client: &mut Client, replies: &[&str]) -> (Result<(), Error>, String) {
+        let mut said = Vec::new();
+        client.transmit(NOW, &mut said);
+        for reply in replies {
+            let mut rest = reply.as_bytes();
+            loop {
+                match client.receive(NOW, &mut rest) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(error) => {
+                        client.transmit(NOW, &mut said);
+                        return (Err(error), String::from_utf8(said).unwrap());
+                    }
+                }
+            }
+            client.transmit(NOW, &mut said);
+        }
+        (Ok(()), String::from_utf8(said).unwrap())
+    }
+
+    #[test]
+    fn who_refuses_rset_is_given_no_further_message() {
+        // RFC 5321 section 4.1.1.5: the server must say 250.
+        for (answer, goes_on) in [("250", true), ("354", false), ("500", false), ("503", false), ("451", false)] {
+            let mut client = two_messages();
+            let answer = alloc::format!("{answer} what\r\n");
+            let replies = ["220 mx\r\n", "250 mx\r\n", "250 ok\r\n", "550 nobody\r\n", &answer];
+            let (ended, said) = talk(&mut client, &replies);
+            assert!(said.contains("RCPT TO:<b@example.net>\r\nRSET\r\n"), "{said}");
+            assert_eq!(said.matches("MAIL FROM").count(), if goes_on { 2 } else { 1 }, "{said}");
+            assert_eq!(ended.is_ok(), goes_on);
+            if let Err(error) = ended {
+                assert!(matches!(error, Error { phase: phase::RSET, cause: Cause::Unexpected(_), .. }), "{error}");
+                let report = client.abandoned(|_| true).expect("the second");
+                assert!(report.recipients[0].outcome.is_not_sent());
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_that_turns_out_not_to_be_offered_is_told_before_anything_behind_it_is_said() {
+        let mut config = Config::new("mx.example.org");
+        config.starttls = StartTls::Never;
+        for offered in [false, true] {
+            let mut client = Client::new(config.clone()).unwrap();
+            let id = client.command(crate::command::Command::etrn("example.org").unwrap()).unwrap();
+            client.command(crate::command::Command::rset()).unwrap();
+            let mut rest = if offered { &b"220 mx\r\n250-mx\r\n250 ETRN\r\n"[..] } else { b"220 mx\r\n250 mx\r\n" };
+            let mut said = Vec::new();
+            let mut events = Vec::new();
+            for _ in 0..4 {
+                client.transmit(NOW, &mut said);
+                // What was said before its owner was told: EHLO and no more.
+                let told = events.iter().any(|event| matches!(event, Event::NotSaid { .. }));
+                assert!(told || offered || b"EHLO localhost\r\n".starts_with(&said), "{}", said.escape_ascii());
+                events.extend(client.receive(NOW, &mut rest).unwrap());
+            }
+            let expected = Misuse::NotOffered { extension: "ETRN" };
+            let told = events.iter().any(
+                |event| matches!(event, Event::NotSaid { command, misuse } if *command == id && *misuse == expected),
+            );
+            assert_eq!(told, !offered, "{events:?}");
+            client.transmit(NOW, &mut said);
+            let next: &[u8] = if offered { b"\r\nETRN example.org\r\n" } else { b"\r\nRSET\r\n" };
+            assert!(said.ends_with(next), "{}", said.escape_ascii());
+        }
+    }
 }

@@ -247,4 +247,20 @@ mod tests {
         assert_eq!(told, five.into_iter().zip(expected.map(String::from)).collect::<Vec<_>>());
         assert_eq!((whole.octets, whole.flights, whole.commands), (40, 4, 12));
     }
+
+    #[test]
+    fn those_who_were_never_asked_are_told_as_not_sent_and_nobody_is_told_twice() {
+        let mut parts = envelope(&["a@x", "b@y", "a@x"]).parts(&offers("RCPTMAX=1")).into_iter();
+        let [first, second, third] = core::array::from_fn(|_| parts.next().unwrap());
+        let mut whole = report(&second, &["250 fine"]);
+        whole.merge_unsent(third);
+        // One that is told of already keeps what was said of it.
+        whole.merge_unsent(second);
+        whole.merge_unsent(first);
+        let told: Vec<_> = whole.recipients.iter().map(|one| (one.place, one.path.as_str(), &one.outcome)).collect();
+        assert!(matches!(
+            told[..],
+            [(0, "a@x", Outcome::NotSent), (1, "b@y", Outcome::Accepted(_)), (2, "a@x", Outcome::NotSent)]
+        ));
+    }
 }

@@ -291,4 +291,14 @@ mod tests {
         }
         assert_eq!("".parse(), Ok(Recording::default()));
     }
+
+    #[test]
+    fn a_phase_of_a_machine_from_outside_may_hold_what_ends_it() {
+        let phase = Phase::named("a] C: b");
+        let recording = Recording { entries: alloc::vec![Entry::new(Instant::EPOCH, phase, Line::Client("NOOP"))] };
+        let text = recording.to_string();
+        assert_eq!(text, "0.000000000 [a\\x5d C: b] C: NOOP\n");
+        assert_eq!(text.parse(), Ok(recording));
+        assert!(NotARecording { line: 7 }.to_string().contains("line 7"));
+    }
 }

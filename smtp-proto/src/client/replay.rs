@@ -183,19 +183,15 @@ fn is_like(recorded: &str, said: &str) -> bool {
     let mut parts = recorded.split("***");
     let Some(mut rest) = parts.next().and_then(|first| said.strip_prefix(first)) else { return false };
     let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
     while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
+        let end = match parts.peek() {
+            Some(_) => rest.find(part).map(|at| at + part.len()),
+            None => rest.ends_with(part).then_some(rest.len()),
+        };
+        let Some(end) = end else { return false };
+        rest = &rest[end..];
     }
-    true
+    rest.is_empty()
 }
 
 #[cfg(test)]

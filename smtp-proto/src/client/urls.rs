@@ -163,4 +163,11 @@ mod tests {
             assert!(ContentUrl::new(bad).is_err(), "{bad:?}");
         }
     }
+
+    #[test]
+    fn a_url_may_be_long_and_not_longer() {
+        let url = |length: usize| ContentUrl::new(&["imap://a/", &"b".repeat(length - 9)].concat()).map(|_| ());
+        assert_eq!(url(2000), Ok(()));
+        assert!(matches!(url(2001), Err(Misuse::TooLong { limit: 2000, .. })));
+    }
 }

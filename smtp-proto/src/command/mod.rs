@@ -206,4 +206,18 @@ mod tests {
         assert!(check_helo("a\r\nMAIL").is_err());
         assert!(check_helo("").is_err());
     }
+
+    #[test]
+    fn each_verb_has_its_line_and_its_limit() {
+        // RFC 5321 section 4.1.1.
+        assert_eq!(Command::rset().line(), "RSET");
+        assert_eq!(Command::noop().line(), "NOOP");
+        assert_eq!(Command::expn("staff").map(|command| command.line().to_string()), Ok("EXPN staff".into()));
+        assert_eq!(Command::expn(""), Err(Misuse::Empty { what: "EXPN argument" }));
+        assert!(matches!(Command::expn("a\nb"), Err(Misuse::Forbidden { octet: b'\n', .. })));
+        // Section 4.5.3.1.2: a domain has at most 255 octets.
+        assert_eq!(check_helo(&"a".repeat(255)), Ok(()));
+        assert_eq!(check_helo(&"a".repeat(256)), Err(Misuse::TooLong { what: "EHLO name", limit: 255 }));
+        assert!(matches!(check_helo("a b"), Err(Misuse::Forbidden { octet: b' ', .. })));
+    }
 }

@@ -93,4 +93,11 @@ mod tests {
             assert!(Parameter::new(keyword, value).is_err(), "{keyword:?} {value:?}");
         }
     }
+
+    #[test]
+    fn a_value_may_be_long_and_not_longer() {
+        let given = |length: usize| Parameter::new("X-ODD", Some(&"a".repeat(length))).map(|_| ());
+        assert_eq!(given(1000), Ok(()));
+        assert!(matches!(given(1001), Err(Misuse::TooLong { limit: 1000, .. })));
+    }
 }

@@ -195,7 +195,9 @@ impl Accepted {
         if let Err(error) = self.begin(now) {
             self.failure.get_or_insert(error);
         }
-        if self.handshake.is_none() {
+        // Where TLS was to come first and could not begin, nothing is said in clear.
+        let shut = self.implicit && self.facts.is_none();
+        if self.handshake.is_none() && !shut {
             self.server.transmit(now, self.stack.said());
             if self.is_over() && !self.said_goodbye {
                 self.said_goodbye = true;
@@ -362,5 +364,102 @@ mod tests {
         let end = NOW.after(Duration::from_secs(7));
         assert_eq!(one.wants(NOW).deadline.unwrap(), Deadline { at: end, watching: phase::TLS });
         assert_eq!(one.poll(end), Err(AcceptedError::Smtp(server::Error::Timeout(phase::TLS))));
+    }
+
+    /// A TLS that takes everything for a record of one octet's head, and cannot seal.
+    struct Sealed {
+        seals: bool,
+    }
+
+    impl tls::Session for Sealed {
+        fn open(&mut self, input: &mut &[u8], plaintext: &mut Vec<u8>, _: usize) -> Result<(), tls::Error> {
+            plaintext.extend(input.iter().filter(|octet| **octet != 0x16));
+            *input = &[];
+            Ok(())
+        }
+        fn seal(&mut self, plaintext: &[u8], output: &mut Vec<u8>) -> Result<(), tls::Error> {
+            if !self.seals && !plaintext.is_empty() {
+                return Err(tls::Error::Failed("no more records".into()));
+            }
+            output.extend_from_slice(plaintext);
+            Ok(())
+        }
+        fn close(&mut self) {}
+        fn is_handshaking(&self) -> bool {
+            false
+        }
+        fn is_closed_by_peer(&self) -> bool {
+            false
+        }
+        fn facts(&self) -> tls::Facts {
+            tls::Facts::default()
+        }
+    }
+
+    /// Gives such sessions, or none.
+    struct Gives(Option<bool>);
+
+    impl tls::Acceptor for Gives {
+        fn accept(&self) -> Result<Box<dyn tls::Session>, Misuse> {
+            let none = || Misuse::Tls { why: "no certificate".into() };
+            self.0.map(|seals| Box::new(Sealed { seals }) as Box<dyn tls::Session>).ok_or_else(none)
+        }
+    }
+
+    fn implicit(gives: Option<bool>) -> Accepted {
+        Accepted::implicit(server::Config::new("mx.example").unwrap(), Arc::new(Gives(gives))).unwrap()
+    }
+
+    #[test]
+    fn settings_of_tls_that_cannot_be_used_are_told_whichever_is_asked_first() {
+        let failure = || AcceptedError::Tls(tls::Error::Settings(Misuse::Tls { why: "no certificate".into() }));
+        let mut one = implicit(None);
+        assert_eq!(one.poll(NOW), Err(failure()));
+        assert_eq!(one.wants(NOW).write, b"", "a greeting in clear would be none of TLS");
+        let mut one = implicit(None);
+        let wants = one.wants(NOW);
+        assert_eq!((wants.write, wants.deadline.map(|due| due.at)), (&b""[..], Some(NOW)), "it is to be asked why");
+        assert_eq!(one.poll(NOW), Err(failure()));
+        assert_eq!(one.poll(NOW), Err(failure()), "sticky");
+        // The same behind STARTTLS.
+        let config = server::Config::new("mx.example").unwrap();
+        let mut one = Accepted::new(config, Some(Arc::new(Gives(None)))).unwrap();
+        say(&mut one, NOW);
+        hear(&mut one, NOW, b"EHLO c\r\n");
+        assert!(say(&mut one, NOW).contains("STARTTLS"));
+        hear(&mut one, NOW, b"STARTTLS\r\n");
+        let mut failed = one.poll(NOW).err();
+        for _ in 0..2 {
+            say(&mut one, NOW);
+            failed = failed.or(one.poll(NOW).err());
+        }
+        assert_eq!(failed, Some(failure()));
+    }
+
+    #[test]
+    fn what_cannot_be_sealed_ends_the_session_and_is_told() {
+        let mut good = implicit(Some(true));
+        hear(&mut good, NOW, b"\x16");
+        assert!(say(&mut good, NOW).starts_with("220 "));
+        let failure = Err(AcceptedError::Tls(tls::Error::Failed("no more records".into())));
+        let mut one = implicit(Some(false));
+        hear(&mut one, NOW, b"\x16");
+        assert_eq!(one.wants(NOW).write, b"");
+        assert_eq!(one.poll(NOW), failure);
+        assert!(one.is_over());
+        // The same where the last words cannot be sealed.
+        let mut one = implicit(Some(false));
+        hear(&mut one, NOW, b"\x16QUIT\r\n");
+        assert_eq!(one.wants(NOW).write, b"");
+        assert_eq!(one.poll(NOW), failure);
+    }
+
+    #[test]
+    fn an_accepted_connections_errors_say_what_the_client_did() {
+        use alloc::string::ToString;
+        let text = AcceptedError::Smtp(server::Error::Timeout(phase::TLS)).to_string();
+        assert!(text.contains("timeout") && text.contains("TLS handshake"), "{text}");
+        let text = AcceptedError::Tls(tls::Error::Failed("no cipher in common".into())).to_string();
+        assert!(text.contains("no cipher in common"), "{text}");
     }
 }

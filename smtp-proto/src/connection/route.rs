@@ -261,4 +261,31 @@ mod tests {
         let next = hinted.answering(&not_tls(b'5', None)).expect("another way");
         assert_eq!((next.port(), next.get_security()), (2465, Security::StartTls));
     }
+
+    #[test]
+    fn a_proxys_challenge_is_answered_once_on_a_new_connection() {
+        use proxy_proto::http::{Authorization, Config as HttpConfig, Connect};
+        use proxy_proto::{Credentials, Instant, Machine};
+        let authorization = Authorization::Challenged(Credentials::new("alice", "hunter2"));
+        let http = HttpConfig { authorization, ..HttpConfig::default() };
+        let mut tunnel = Tunnel::from(Connect::new(&"mx.example.org:25".parse().unwrap(), http).unwrap())
+            .at(Hop::named(2, "http://b:3128"));
+        tunnel.transmit(Instant::EPOCH, &mut Vec::new());
+        let reply = b"HTTP/1.0 407 x\r\nProxy-Authenticate: Basic realm=r\r\n\r\n";
+        let failed = tunnel.receive(Instant::EPOCH, &mut &reply[..]).unwrap_err();
+        let error = |failed: proxy_proto::Error| Error {
+            phase: failed.phase(),
+            hop: failed.hop().cloned(),
+            cause: crate::Cause::Tunnel(failed),
+        };
+        let config =
+            Config::new("mx.example.org", 25).proxy(url("socks5h://a:1")).proxy(url("http://alice:hunter2@b:3128"));
+        let next = config.answering(&error(failed.clone())).expect("another way");
+        assert!(next.proxies[1].options.challenge.is_some() && next.proxies[0].options.challenge.is_none());
+        assert!(next.answering(&error(failed.clone())).is_none(), "once");
+        // A hop that is not on this way.
+        let direct = Config::new("mx.example.org", 25);
+        assert!(direct.answering(&error(failed.clone())).is_none());
+        assert!(config.answering(&error(failed.at(Hop::named(0, "?")))).is_none());
+    }
 }

@@ -190,4 +190,49 @@ mod tests {
             attempt(Why::NoAddress).to_string()
         );
     }
+
+    #[test]
+    fn each_stage_of_a_session_tells_more_than_the_one_before() {
+        let session = |phase, hop, cause| Why::Session { error: Error { phase, hop, cause }, source: None };
+        let hop = Some(proxy_proto::Hop::named(1, "socks5://a:1080"));
+        let reply = || crate::reply::Reply::bare(crate::reply::Code::new(535).unwrap());
+        let name = crate::sasl::MechanismName::Plain;
+        let refused = AuthenticationError::Refused { mechanism: name.clone(), reply: reply(), detail: None };
+        let rising = [
+            Why::NoAddress,
+            Why::Misuse(Misuse::NotOpen),
+            session(phase::CONNECT, hop, Cause::Closed { last: None }),
+            session(phase::GREETING, None, Cause::TimedOut { waited: Duration::ZERO, last: None }),
+            session(phase::TLS, None, Cause::Tls(tls::Error::NotTls(b'2'))),
+            session(phase::TLS, None, Cause::Tls(tls::Error::Failed("no cipher in common".into()))),
+            session(phase::TLS, None, Cause::Tls(tls::Error::Certificate(tls::CertificateError::SelfSigned))),
+            session(phase::EHLO, None, Cause::Refused(reply())),
+            session(phase::AUTH, None, Cause::Authentication(AuthenticationError::NotBase64 { mechanism: name })),
+            session(phase::AUTH, None, Cause::Authentication(refused)),
+        ];
+        let ranks: Vec<_> = rising.iter().map(|why| attempt(why.clone()).rank()).collect();
+        assert!(ranks.windows(2).all(|two| two[0] < two[1]), "{ranks:?}");
+    }
+
+    #[test]
+    fn every_reason_is_told() {
+        let error = Error { phase: phase::EHLO, hop: None, cause: Cause::Closed { last: None } };
+        let session = |source| Why::Session { error: error.clone(), source };
+        let texts: [(Why<&'static str>, &[&str]); 7] = [
+            (Why::Unresolved("no such name"), &["not found", "no such name"]),
+            (Why::NoAddress, &["no address"]),
+            (Why::Connect("refused"), &["no connection", "refused"]),
+            (Why::TimedOut(phase::CONNECT), &["connect", "timed out"]),
+            (session(None), &["EHLO", "closed"]),
+            (session(Some("reset by peer")), &["EHLO", "closed", "reset by peer"]),
+            (Why::Misuse(Misuse::Tls { why: "no roots".into() }), &["TLS settings", "no roots"]),
+        ];
+        for (why, parts) in texts {
+            let text = attempt(why).to_string();
+            for part in ["192.0.2.1:465"].iter().chain(parts) {
+                assert!(text.contains(part), "{part:?} in {text:?}");
+            }
+        }
+        assert!(Failure::<&str> { attempts: vec![] }.to_string().contains("nothing was tried"));
+    }
 }

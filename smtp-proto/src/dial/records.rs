@@ -215,4 +215,10 @@ mod tests {
         let config = offered[0].config(&Config::new("example.org", 1));
         assert_eq!((config.host(), config.port(), config.get_security()), ("mx", 587, Security::StartTls));
     }
+
+    #[test]
+    fn a_domain_that_does_not_want_any_is_told_by_its_records() {
+        assert!(NotOffered::Mail.to_string().contains("null MX"));
+        assert!(NotOffered::Submission.to_string().contains("SRV"));
+    }
 }

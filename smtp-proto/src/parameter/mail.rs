@@ -132,4 +132,13 @@ mod tests {
         assert_eq!("<e+3Dmc2@example.com>".parse::<Submitter>(), "e+3Dmc2@example.com".parse());
         assert_eq!("e+3Dmc2@example.com".parse(), Ok(Submitter::Mailbox("e=mc2@example.com".parse().unwrap())));
     }
+
+    #[test]
+    fn a_priority_is_what_was_written() {
+        for priority in -9..=9 {
+            assert_eq!(Priority::new(priority).map(Priority::get), Ok(priority));
+            assert_eq!(Priority::new(priority).unwrap().to_string().parse().map(Priority::get), Ok(priority));
+        }
+        assert!(Priority::new(10).is_err() && Priority::new(-10).is_err());
+    }
 }

@@ -158,4 +158,12 @@ mod tests {
             assert_eq!(Moment::new(text).unwrap().unix_seconds(), seconds, "{text}");
         }
     }
+
+    #[test]
+    fn a_moment_is_kept_as_it_was_written() {
+        for text in ["2030-01-01T00:00:00z", "2014-04-03T23:01:00.50+02:00"] {
+            let moment = Moment::new(text).unwrap();
+            assert_eq!((moment.as_str(), &*alloc::format!("{moment}")), (text, text));
+        }
+    }
 }

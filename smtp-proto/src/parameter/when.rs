@@ -179,4 +179,18 @@ mod tests {
             &["", "2014-04-03", "2014-04-03T23:01:00Z;", "2014-04-03T23:01:00Z;X"],
         );
     }
+
+    #[test]
+    fn a_time_is_taken_apart_as_rfc_2852_writes_it() {
+        // Section 4: seconds, then R or N, then T.
+        for (text, seconds, or, trace) in [
+            ("120;R", 120, DeliverBy::Return, false),
+            ("1;RT", 1, DeliverBy::Return, true),
+            ("-5;N", -5, DeliverBy::Notify, false),
+            ("+0;NT", 0, DeliverBy::Notify, true),
+        ] {
+            let by: By = text.parse().unwrap();
+            assert_eq!((by.seconds(), by.or(), by.trace()), (seconds, or, trace), "{text}");
+        }
+    }
 }

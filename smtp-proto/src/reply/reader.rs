@@ -430,4 +430,16 @@ mod tests {
         other.redact(b"hunter2");
         assert_eq!(other, MalformedReply::CodeOutOfRange(199));
     }
+
+    #[test]
+    fn each_limit_is_named() {
+        for (error, part) in [
+            (MalformedReply::LineTooLong { limit: 2048 }, "2048 octets"),
+            (MalformedReply::ReplyTooLong { limit: 512 }, "512"),
+            (MalformedReply::CodesDiffer { first: Code::OK, then: Code::READY }, "250 and 220"),
+        ] {
+            let text = alloc::format!("{error}");
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

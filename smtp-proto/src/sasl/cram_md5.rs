@@ -104,4 +104,13 @@ mod tests {
         assert_eq!(cram.receive(NOW, &mut &b""[..]), Err(Error::Syntax("empty challenge")));
         assert_eq!(start("tim", &"x".into()).unwrap().finish(), Err(Error::OutOfOrder));
     }
+
+    #[test]
+    fn a_name_that_cannot_be_sent_is_the_callers_slip() {
+        let slip = |user| start(user, &"x".into()).err();
+        assert_eq!(slip(""), Some(Misuse::Empty("user name")));
+        assert_eq!(slip("a\0b"), Some(Misuse::Prohibited("user name")));
+        // RFC 2195 section 2: the digest stands behind the last space, so the name may hold some.
+        assert_eq!(slip("a b"), None);
+    }
 }

@@ -174,4 +174,13 @@ mod tests {
         }
         assert!(acting.drives(&MechanismName::Plain) && acting.drives(&MechanismName::ScramSha256));
     }
+
+    #[test]
+    fn debug_tells_the_kinds_apart() {
+        let shown = |credentials: Credentials| format!("{credentials:?}");
+        let external = shown(Credentials::external("bob"));
+        assert!(external.contains("external") && external.contains("bob"), "{external}");
+        let anonymous = shown(Credentials::anonymous("sirhc"));
+        assert!(anonymous.contains("anonymous") && anonymous.contains("sirhc"), "{anonymous}");
+    }
 }

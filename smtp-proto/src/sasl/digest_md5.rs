@@ -399,4 +399,14 @@ mod tests {
         assert_eq!(slip("a\n", HOST), Some(Misuse::Prohibited("user name")));
         assert_eq!(slip("a", ""), Some(Misuse::Empty("host")));
     }
+
+    #[test]
+    fn success_before_the_proof_and_a_message_behind_it_are_out_of_order() {
+        assert_eq!(chris("smtp", "c").finish(), Err(Error::OutOfOrder));
+        let mut digest = proved();
+        assert_eq!(digest.receive(NOW, &mut &b"rspauth=ea40f60335c427b5527b84dbabcdfffd"[..]), Ok(None));
+        said(&mut digest);
+        assert_eq!(digest.receive(NOW, &mut &b"rspauth=ea40f60335c427b5527b84dbabcdfffd"[..]), Err(Error::OutOfOrder));
+        assert_eq!(digest.finish(), Err(Error::OutOfOrder), "sticky");
+    }
 }

@@ -122,3 +122,50 @@ impl fmt::Display for Misuse {
 }
 
 impl core::error::Error for Misuse {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    fn says(text: &str, parts: &[&str]) {
+        for part in parts {
+            assert!(text.contains(part), "{part:?} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_the_peer_says_what_it_did() {
+        let texts: [(Error, &[&str]); 12] = [
+            (Error::TooLong { octets: 9217 }, &["9217", "9216"]),
+            (Error::OutOfOrder, &["out of order"]),
+            (Error::Syntax("no nonce"), &["malformed", "no nonce"]),
+            (Error::Repeated("realm"), &["realm", "twice"]),
+            (Error::MandatoryExtension, &["unknown SCRAM extension"]),
+            (Error::NonceMismatch, &["nonce"]),
+            (Error::IterationCount(1), &["iteration count 1", "4096", "1000000"]),
+            (Error::NotSupported("a security layer"), &["a security layer", "not supported"]),
+            (Error::ServerNotAuthentic, &["does not know the password"]),
+            (Error::ServerUnproven, &["success without proving"]),
+            (Error::ChannelBinding, &["channel binding", "intercepted"]),
+            (Error::Other("its own words".into()), &["its own words"]),
+        ];
+        texts.iter().for_each(|(error, parts)| says(&error.to_string(), parts));
+    }
+
+    #[test]
+    fn every_slip_names_the_mechanism_or_the_field() {
+        let texts: [(Misuse, &[&str]); 9] = [
+            (Misuse::Unavailable(MechanismName::Ntlm), &["NTLM", "not available"]),
+            (Misuse::WrongCredentials(MechanismName::Plain), &["PLAIN", "these credentials"]),
+            (Misuse::Prohibited("user name"), &["prohibited", "user name"]),
+            (Misuse::Empty("token"), &["token", "empty"]),
+            (Misuse::NotUtf8("password"), &["password", "UTF-8"]),
+            (Misuse::TooLong("salt"), &["salt", "too long"]),
+            (Misuse::IterationCount(1), &["iteration count 1", "4096", "1000000"]),
+            (Misuse::NoChannelBinding, &["-PLUS", "channel binding"]),
+            (Misuse::UnexpectedAnswer, &["did not ask"]),
+        ];
+        texts.iter().for_each(|(misuse, parts)| says(&misuse.to_string(), parts));
+    }
+}

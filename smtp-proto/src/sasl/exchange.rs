@@ -172,4 +172,27 @@ mod tests {
             assert_eq!(exchange.finish(), stays);
         }
     }
+
+    #[test]
+    fn who_speaks_out_of_turn_is_refused_for_good() {
+        let challenge = |exchange: &mut Exchange<Wordy>, text: &[u8]| exchange.receive(Instant::EPOCH, &mut &text[..]);
+        // A second challenge before the first was answered.
+        let mut exchange = Exchange::server_first(Wordy(1));
+        assert_eq!(challenge(&mut exchange, b"a"), Ok(None));
+        assert_eq!(challenge(&mut exchange, b"b"), Err(Error::OutOfOrder));
+        assert!(!exchange.transmit(Instant::EPOCH, &mut Vec::new()), "silence, a law of the contract");
+        // Success while an answer is still to be given.
+        let mut exchange = Exchange::server_first(Wordy(1));
+        assert_eq!(challenge(&mut exchange, b"a"), Ok(None));
+        assert_eq!(exchange.finish(), Err(Error::OutOfOrder));
+        // A challenge behind success.
+        let mut exchange = Exchange::server_first(Wordy(1));
+        assert_eq!((exchange.finish(), exchange.finish()), (Ok(()), Ok(())));
+        assert_eq!(challenge(&mut exchange, b"a"), Err(Error::OutOfOrder));
+        assert_eq!(exchange.finish(), Err(Error::OutOfOrder));
+        // RFC 4954 section 4: to AUTH without an initial response the server says an empty challenge first.
+        let mut exchange = Exchange::client_first(Wordy(1), Secret::from("initial"));
+        assert_eq!(challenge(&mut exchange, b""), Ok(None));
+        assert_eq!(challenge(&mut exchange, b"a"), Err(Error::OutOfOrder));
+    }
 }

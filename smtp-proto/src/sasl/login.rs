@@ -135,4 +135,11 @@ mod tests {
         assert_eq!(login.receive(NOW, &mut &b"More:"[..]), Err(Error::OutOfOrder));
         assert_eq!(start("tim", &"secret".into(), false).unwrap().finish(), Err(Error::OutOfOrder));
     }
+
+    #[test]
+    fn nobody_has_no_empty_name() {
+        for inline in [false, true] {
+            assert_eq!(start("", &"secret".into(), inline).err(), Some(Misuse::Empty("user name")));
+        }
+    }
 }

@@ -199,4 +199,9 @@ mod tests {
             assert_eq!(text.parse::<MechanismName>(), Err(InvalidName), "{text}");
         }
     }
+
+    #[test]
+    fn what_is_no_name_is_not_repeated() {
+        assert!(InvalidName.to_string().contains("SASL mechanism"));
+    }
 }

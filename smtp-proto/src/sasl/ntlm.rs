@@ -527,4 +527,43 @@ mod tests {
         let slip = start(&credentials, &Channel::clear(), "h", CLIENT_CHALLENGE);
         assert_eq!(slip.err(), Some(Misuse::NotUtf8("password")));
     }
+
+    #[test]
+    fn the_servers_pairs_are_kept_but_for_those_that_are_ours_to_say() {
+        // MS-NLMP section 3.1.5.1.2; the end mark of section 2.2.2.1 is missing, as the field's length tells the end, too.
+        let theirs = "02000200 4400  06000400 01000000  0a001000 ffffffffffffffffffffffffffffffff  09000200 5800
+            07000800 0102030405060708";
+        let ours = "02000200 4400  07000800 0102030405060708  06000400 03000000
+            0a001000 00000000000000000000000000000000  09002800";
+        let mut ntlm = begin("User", Some("Domain")).unwrap();
+        said(&mut ntlm);
+        assert_eq!(ntlm.receive(NOW, &mut &with_info(&unhex(theirs))[..]), Ok(None));
+        let (response, ours) = (said(&mut ntlm), unhex(ours));
+        let expected = [&ours[..], &utf16("SMTPSVC/mail.example")[..], &[0; 4]].concat();
+        assert!(response.windows(expected.len()).any(|part| part == expected));
+    }
+
+    #[test]
+    fn what_is_no_password_or_no_text_is_the_callers_slip() {
+        let slip = |credentials: Credentials| start(&credentials, &Channel::clear(), "h", CLIENT_CHALLENGE).err();
+        assert_eq!(slip(Credentials::token("a", "b")), Some(Misuse::WrongCredentials(MechanismName::Ntlm)));
+        assert_eq!(slip(Credentials::password("a\u{7}", "b")), Some(Misuse::Prohibited("user name")));
+        let tim = || Credentials::password("tim", "b");
+        assert_eq!(slip(tim().domain("D\n")), Some(Misuse::Prohibited("domain")));
+        assert_eq!(slip(tim().workstation("W\0")), Some(Misuse::Prohibited("workstation")));
+    }
+
+    #[test]
+    fn the_callers_time_stands_where_the_server_tells_none() {
+        // MS-NLMP section 2.2.2.7: the time, in eight octets, little-endian, behind the proof and eight fixed octets.
+        for (named, time) in [(None, 0), (Some(0x0102_0304_0506_0708_u64), 0x0102_0304_0506_0708)] {
+            let credentials = Credentials::password("User", "Password").domain("Domain");
+            let credentials = named.map_or(credentials.clone(), |time| credentials.file_time(time));
+            let mut ntlm = start(&credentials, &Channel::secured(), "mail.example", CLIENT_CHALLENGE).unwrap();
+            said(&mut ntlm);
+            assert_eq!(ntlm.receive(NOW, &mut &challenge()[..]), Ok(None));
+            let expected = [&[1, 1, 0, 0, 0, 0, 0, 0][..], &u64::to_le_bytes(time), &CLIENT_CHALLENGE].concat();
+            assert!(said(&mut ntlm).windows(expected.len()).any(|part| part == expected));
+        }
+    }
 }

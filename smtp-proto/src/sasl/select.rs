@@ -224,4 +224,17 @@ mod tests {
         let offered = [Plain, MechanismName::CramMd5];
         assert_eq!(select(&offered, &Allowed::all(), &tim(), &Channel::clear()), Ok(vec![MechanismName::CramMd5]));
     }
+
+    #[test]
+    fn each_reason_names_what_is_offered_and_what_would_do() {
+        use alloc::string::ToString;
+        assert!(SelectionError::NotOffered.to_string().contains("offers no authentication"));
+        let (offered, usable) = (vec![MechanismName::Ntlm, Login], vec![Plain]);
+        let text = SelectionError::NothingInCommon { offered: offered.clone(), usable }.to_string();
+        assert!(text.contains("offers NTLM, LOGIN") && text.contains("PLAIN"), "{text}");
+        let text = SelectionError::NothingInCommon { offered, usable: vec![] }.to_string();
+        assert!(text.ends_with("none"), "{text}");
+        let text = SelectionError::OnlyClearText { names: vec![Plain, Login] }.to_string();
+        assert!(text.contains("not secured") && text.contains("(PLAIN, LOGIN)"), "{text}");
+    }
 }

@@ -188,8 +188,10 @@ impl<C: Endpoint, E> Link<C, E> {
             return Turn { read, write, flush, close: false, deadline: deadline.map(|deadline| deadline.at) };
         };
         let Wants { write, deadline, .. } = self.end.wants(now);
-        // An end that holds its words back, which only a test asks for, says until when.
-        let held = deadline.map(|deadline| deadline.at).filter(|_| write.is_empty());
+        // A server that holds its words back, which only a test asks for, says until when. What a client would still wait for
+        // is not waited for any more.
+        let holds = C::MANNERS == Manners::Server && write.is_empty();
+        let held = deadline.map(|deadline| deadline.at).filter(|_| holds);
         parting.until = held.map_or(parting.until, |held| held.after(FAREWELL));
         if let Stage::Say { said } = parting.stage {
             if write.is_empty() && held.is_none() && !self.unflushed {

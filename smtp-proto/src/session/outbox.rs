@@ -102,8 +102,13 @@ impl<O: Open<E>, E> Due<O, E> {
     fn begin(&mut self, connection: &mut Connection, endings: LineEndings) -> Option<Source<O::From, E>> {
         let envelope = self.parts.pop()?;
         let total = envelope.octets();
-        // Whom the message cannot be read for once more has been told why already.
-        let opened = self.message.open()?;
+        // Where others were told of already, those of a part that cannot be begun must be told of, too.
+        let unbegun = self.report.is_some().then(|| envelope.clone());
+        let Some(opened) = self.message.open() else {
+            self.parts.extend(unbegun);
+            self.give_up();
+            return None;
+        };
         let queued = opened.map_err(Error::Message).and_then(|from| Ok((connection.send(envelope, endings)?, from)));
         match queued {
             Ok((id, from)) => {
@@ -111,6 +116,7 @@ impl<O: Open<E>, E> Due<O, E> {
                 Some(Source::new(id, total, from))
             }
             Err(error) => {
+                self.parts.extend(unbegun);
                 self.give_up();
                 self.failed = Some(error);
                 None

@@ -109,4 +109,24 @@ mod tests {
         let error = CertificateError::WrongName { expected: "a.example".into(), presented: vec!["b\x1b[1m".into()] };
         assert_eq!(error.to_string(), "it is not for a.example, but for b\\u{1b}[1m");
     }
+
+    #[test]
+    fn every_reason_is_said_in_words_that_need_no_x_509() {
+        let day = Duration::from_secs(86_400 * 3);
+        for (error, part) in [
+            (CertificateError::Expired { since: day }, "expired 3 days ago"),
+            (CertificateError::NotYetValid { until: day }, "valid in 3 days"),
+            (CertificateError::SelfSigned, "self-signed"),
+            (CertificateError::UnknownAuthority, "authority that is trusted here"),
+            (CertificateError::AnAuthoritys, "authority's own"),
+            (CertificateError::WrongPurpose, "another purpose"),
+            (CertificateError::Revoked, "revoked"),
+            (CertificateError::Missing, "none"),
+            (CertificateError::Other("its reason".into()), "its reason"),
+            (CertificateError::WrongName { expected: "a.example".into(), presented: vec![] }, "not for a.example"),
+        ] {
+            let text = super::super::Error::Certificate(error).to_string();
+            assert!(text.contains("certificate is not accepted") && text.contains(part), "{text}");
+        }
+    }
 }

@@ -140,3 +140,23 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_failure_says_what_the_peer_did_and_what_to_do() {
+        // What a server that speaks SMTP in clear begins with (RFC 5321 section 4.2).
+        for first in [b'2', b'4', b'5'] {
+            let text = Error::NotTls(first).to_string();
+            assert!(text.contains("clear text") && text.contains("STARTTLS"), "{text}");
+        }
+        assert!(Error::NotTls(b'H').to_string().contains("\"H\""));
+        assert!(Error::NotTls(0).to_string().contains("\"\\x00\""));
+        assert!(Error::Failed("no cipher in common".into()).to_string().contains("no cipher in common"));
+        let misuse = Misuse::Tls { why: "no roots".into() };
+        assert!(Error::Settings(misuse).to_string().contains("no roots"));
+    }
+}

@@ -111,7 +111,9 @@ mod tests {
     #[test]
     fn what_is_none_is_refused() {
         for text in ["", "1.4", "1.", "v", "tls", "1.22", "l.2", "1.3 "] {
-            assert_eq!(text.parse::<Version>(), Err(VersionError::Unknown(text.into())));
+            let error = text.parse::<Version>().unwrap_err();
+            assert_eq!(error, VersionError::Unknown(text.into()));
+            assert!(error.to_string().ends_with("there are 1.2 and 1.3"), "{error}");
         }
     }
 }

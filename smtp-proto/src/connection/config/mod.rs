@@ -363,3 +363,30 @@ impl fmt::Debug for Config {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_connections_come_from_is_what_was_said() {
+        let plain = Config::new("mx.example.org", 25);
+        assert_eq!(plain.local(), Local::default());
+        let address: IpAddr = "192.0.2.7".parse().unwrap();
+        let local = plain.bind(address).keep_alive(Duration::from_secs(30)).local();
+        assert_eq!((local.bind, local.keep_alive), (Some(address), Some(Duration::from_secs(30))));
+    }
+
+    #[test]
+    fn who_has_no_name_says_its_address_as_rfc_5321_writes_it() {
+        // Section 4.1.3; what is IPv4 in IPv6's clothes is IPv4.
+        for (address, literal) in
+            [("192.0.2.7", "[192.0.2.7]"), ("::ffff:192.0.2.7", "[192.0.2.7]"), ("2001:db8::7", "[IPv6:2001:db8::7]")]
+        {
+            let config = Config::new("mx.example.org", 25);
+            assert_eq!(config.clone().seen_from(address.parse().unwrap()).client().helo, literal);
+            let named = config.helo("client.example.org").seen_from(address.parse().unwrap());
+            assert_eq!(named.client().helo, "client.example.org");
+        }
+    }
+}

@@ -290,4 +290,14 @@ mod tests {
         assert_eq!(said(&mut scram), "");
         assert_eq!(scram.finish(), Err(Error::ServerUnproven));
     }
+
+    #[test]
+    fn an_identity_that_cannot_be_written_is_the_callers_slip_and_success_before_a_word_is_none() {
+        // RFC 5802 section 7: a saslname holds no NUL.
+        let slip = start(&M::ScramSha1, Some("a\0b"), "user", &"x".into(), &Channel::clear(), "N".into());
+        assert_eq!(slip.err(), Some(Misuse::Prohibited("authorization identity")));
+        let mut scram = pencil(&M::ScramSha1, "N");
+        said(&mut scram);
+        assert_eq!(scram.finish(), Err(Error::OutOfOrder));
+    }
 }

@@ -131,4 +131,11 @@ mod tests {
             assert_eq!(start(bad, [9; 24]).err(), Some(slip));
         }
     }
+
+    #[test]
+    fn a_host_longer_than_a_domain_may_be_is_the_callers_slip() {
+        // RFC 5321 section 4.5.3.1.2.
+        assert!(start(&"a".repeat(255), [9; 24]).is_ok());
+        assert_eq!(start(&"a".repeat(256), [9; 24]).err(), Some(Misuse::TooLong("host")));
+    }
 }

@@ -241,3 +241,73 @@ pub(super) mod duel {
         panic!("the exchange does not end");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sasl::BindingKind;
+    use alloc::format;
+    use alloc::vec;
+    use proxy_proto::Instant;
+
+    const NOW: Instant = Instant::EPOCH;
+
+    fn begin(name: &MechanismName) -> Box<dyn Mechanism> {
+        let channel = Channel::secured().binding(BindingKind::TlsExporter, [7; 32]);
+        start(name, &channel, "mail.example", [2; 24]).unwrap()
+    }
+
+    fn available() -> impl Iterator<Item = &'static MechanismName> {
+        MechanismName::BY_STRENGTH.iter().filter(|name| is_available(name))
+    }
+
+    #[test]
+    fn a_mechanism_bears_its_name_and_shows_nothing_else() {
+        for name in available() {
+            let mechanism = begin(name);
+            assert_eq!(mechanism.name(), name.as_str());
+            assert_eq!(format!("{mechanism:?}"), format!("server::Mechanism({name})"));
+        }
+        let other = MechanismName::Other("GSSAPI".into());
+        let refused = start(&other, &Channel::secured(), "mail.example", [2; 24]).map(|_| ());
+        assert_eq!(refused, Err(Misuse::Unavailable(other)));
+    }
+
+    #[test]
+    fn an_answer_that_is_none_to_the_question_leaves_it_open() {
+        let password = || Answer::Password("pencil".into());
+        for name in available() {
+            let responses = match name {
+                MechanismName::Plain => vec![&b"\0tim\0pencil"[..]],
+                MechanismName::Login => vec![&b"tim"[..], b"pencil"],
+                MechanismName::CramMd5 => vec![&b"tim b913a602c7eda7a495b4e6e7334d3890"[..]],
+                MechanismName::XOAuth2 => vec![&b"user=tim\x01auth=Bearer t\x01\x01"[..]],
+                MechanismName::OAuthBearer => vec![&b"n,a=tim,\x01auth=Bearer t\x01\x01"[..]],
+                name if name.binds_channel() => vec![&b"p=tls-exporter,,n=tim,r=x"[..]],
+                _ => vec![&b"n,,n=tim,r=x"[..]],
+            };
+            let mut mechanism = begin(name);
+            assert_eq!(mechanism.answer(Answer::Refuse), Err(Misuse::UnexpectedAnswer), "{name}: nothing was asked");
+            let mut asked = None;
+            for response in responses {
+                mechanism.transmit(NOW, &mut Vec::new());
+                asked = mechanism.receive(NOW, &mut &response[..]).unwrap();
+            }
+            let wrong = match asked {
+                Some(Event::Verify { .. }) => vec![password(), Answer::RefuseBecause(vec![])],
+                Some(Event::VerifyToken { .. }) => vec![password()],
+                Some(Event::Lookup { .. }) => vec![Answer::Accept, Answer::RefuseBecause(vec![])],
+                other => panic!("{name}: {other:?}"),
+            };
+            for answer in wrong {
+                assert_eq!(mechanism.answer(answer), Err(Misuse::UnexpectedAnswer), "{name}");
+                // No success, and nothing to say, while the question is open.
+                assert!(!mechanism.transmit(NOW, &mut Vec::new()), "{name}");
+            }
+            let told = mechanism.answer(Answer::Refuse).unwrap();
+            let by_token = matches!(name, MechanismName::OAuthBearer | MechanismName::XOAuth2);
+            assert_eq!(told, (!by_token).then_some(Event::Refused), "{name}");
+            assert!(mechanism.finish().is_err(), "{name}");
+        }
+    }
+}

@@ -435,4 +435,62 @@ mod tests {
         assert_eq!(new(b"x", 1, 20).err(), Some(Misuse::IterationCount(1)));
         assert_eq!(new(b"x", 4096, 19).err(), Some(Misuse::Prohibited("SCRAM key")));
     }
+
+    #[test]
+    fn keys_are_told_as_they_are_stored() {
+        let (stored, key) = (Secret::new([1; 20]), Secret::new([2; 20]));
+        let keys = ScramKeys::new(ScramHash::Sha1, *b"salt", 4096, [1; 20], [2; 20]).unwrap();
+        assert_eq!((keys.hash(), keys.salt(), keys.iterations()), (ScramHash::Sha1, &b"salt"[..], 4096));
+        assert_eq!((keys.stored_key(), keys.server_key()), (&stored, &key));
+        let new = |salt: usize| ScramKeys::new(ScramHash::Sha1, alloc::vec![0; salt], 4096, [0; 20], [0; 20]);
+        assert!(new(1024).is_ok());
+        assert_eq!(new(1025).err(), Some(Misuse::TooLong("salt")));
+    }
+
+    #[test]
+    fn a_name_that_binds_needs_something_to_bind_to() {
+        for (name, binds) in [(M::ScramSha1, false), (M::ScramSha1Plus, true)] {
+            let slip = start(&name, &Channel::secured(), [2; 24]).err();
+            assert_eq!(slip, binds.then_some(Misuse::NoChannelBinding), "{name}");
+        }
+    }
+
+    /// The messages of RFC 5802 section 5, as far as the client's last.
+    fn asked() -> Exchange<Scram> {
+        let mut scram = start_with(&M::ScramSha1, &Channel::clear(), "3rfcNHYJY1ZVvWVs7j".into()).unwrap();
+        assert!(scram.receive(NOW, &mut &b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL"[..]).is_ok());
+        let salt = decode("QSXCR+Q6sek8bf92").unwrap();
+        let keys = ScramKeys::derive(ScramHash::Sha1, &"pencil".into(), salt, 4096).unwrap();
+        assert_eq!(scram.answer(Answer::Scram(keys)), Ok(None));
+        assert!(scram.transmit(NOW, &mut Vec::new()));
+        scram
+    }
+
+    #[test]
+    fn a_proof_of_another_length_or_for_another_nonce_lets_nobody_in() {
+        let whole = "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
+        assert_eq!(asked().receive(NOW, &mut whole.as_bytes()), Ok(None));
+        // 19 and 21 octets: the digest of RFC 5802's mechanism has 20.
+        for proof in ["v0X8v3Bz2T0CJGbJQyF0X+HI4Q==", "v0X8v3Bz2T0CJGbJQyF0X+HI4TsA", "AA=="] {
+            let last = ["c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=", proof].concat();
+            assert_eq!(asked().receive(NOW, &mut last.as_bytes()), Ok(Some(Event::Refused)), "{proof}");
+        }
+        let last = whole.replace("ZVvWVs7j", "ZVvWVs7k");
+        assert_eq!(asked().receive(NOW, &mut last.as_bytes()), Err(Error::NonceMismatch));
+        assert_eq!(asked().receive(NOW, &mut &b"c=biws,r=x"[..]), Err(Error::Syntax("no proof")));
+    }
+
+    #[test]
+    fn behind_the_signature_only_an_empty_message_may_come() {
+        let whole = b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
+        for (message, good) in [(&b""[..], true), (b"x", false), (whole, false)] {
+            let mut scram = asked();
+            assert_eq!(scram.receive(NOW, &mut &whole[..]), Ok(None));
+            assert!(scram.transmit(NOW, &mut Vec::new()));
+            let got = scram.receive(NOW, &mut &message[..]);
+            assert_eq!(matches!(got, Ok(Some(Event::Authenticated { .. }))), good);
+            assert_eq!(got.is_err(), !good);
+            assert_eq!(scram.finish().is_ok(), good);
+        }
+    }
 }

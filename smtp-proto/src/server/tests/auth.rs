@@ -234,3 +234,157 @@ fn what_cannot_begin_stays_a_question() {
     server.transmit(NOW, &mut output);
     assert!(output.ends_with(b"334 VXNlcm5hbWU6\r\n"));
 }
+
+/// A mechanism from outside: to a response it says nothing, or asks; to an answer it asks again.
+struct Stray {
+    asks: bool,
+}
+
+impl Machine for Stray {
+    type Event = Asked;
+    type Error = sasl::Error;
+
+    fn receive(&mut self, _: Instant, input: &mut &[u8]) -> Result<Option<Asked>, sasl::Error> {
+        *input = &[];
+        Ok(self.asks.then(question))
+    }
+
+    fn transmit(&mut self, _: Instant, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn finish(&mut self) -> Result<(), sasl::Error> {
+        Err(sasl::Error::OutOfOrder)
+    }
+
+    fn expire(&mut self, _: Instant) -> Result<(), sasl::Error> {
+        Ok(())
+    }
+}
+
+impl sasl::server::Mechanism for Stray {
+    fn name(&self) -> &str {
+        "X-STRAY"
+    }
+
+    fn answer(&mut self, _: Answer) -> Result<Option<Asked>, sasl::Misuse> {
+        Ok(Some(question()))
+    }
+}
+
+fn question() -> Asked {
+    Asked::Verify { authzid: None, user: "tim".into(), password: "secret".into() }
+}
+
+/// A server that was asked for AUTH, and what the client says behind that.
+fn asked_for(config: Config, auth: &'static str) -> (Server, &'static [u8]) {
+    let mut server = Server::new(config);
+    assert_eq!(server.receive(NOW, &mut &b"EHLO a\r\n"[..]), Ok(None));
+    let mut input = auth.as_bytes();
+    assert!(matches!(server.receive(NOW, &mut input), Ok(Some(Event::Authenticate { .. }))));
+    (server, input)
+}
+
+fn last_lines(server: &mut Server) -> String {
+    let mut output = Vec::new();
+    server.transmit(NOW, &mut output);
+    let said = String::from_utf8(output).unwrap();
+    let (_, behind) = said.rsplit_once("250 ").unwrap();
+    behind.split_once("\r\n").unwrap().1.to_string()
+}
+
+#[test]
+fn a_mechanism_from_outside_that_breaks_its_contract_is_refused_and_the_session_goes_on() {
+    let offering = || offering(&["X-STRAY"]);
+    let refused = "535 5.7.8 Authentication credentials invalid\r\n";
+    // It has nothing to say first.
+    let (mut server, mut input) = asked_for(offering(), "AUTH X-STRAY\r\nNOOP\r\n");
+    server.authentication().unwrap().begin_with(Box::new(Stray { asks: false }));
+    assert_eq!(server.receive(NOW, &mut input), Ok(None));
+    assert!(input.is_empty());
+    let mut output = Vec::new();
+    server.transmit(NOW, &mut output);
+    assert!(output.ends_with([refused, "250 2.0.0 OK\r\n"].concat().as_bytes()), "{}", output.escape_ascii());
+    // It asks where it was answered.
+    let (mut server, mut input) = asked_for(offering(), "AUTH X-STRAY AA==\r\nNOOP\r\n");
+    server.authentication().unwrap().begin_with(Box::new(Stray { asks: true }));
+    assert!(matches!(server.receive(NOW, &mut input), Ok(Some(Event::Credentials(_)))));
+    server.credentials().unwrap().answer(Answer::Accept).unwrap();
+    assert!(server.credentials().is_none(), "no question is open");
+    assert_eq!(server.receive(NOW, &mut input), Ok(None));
+    assert!(input.is_empty());
+    let mut output = Vec::new();
+    server.transmit(NOW, &mut output);
+    assert!(output.ends_with([refused, "250 2.0.0 OK\r\n"].concat().as_bytes()), "{}", output.escape_ascii());
+    assert_eq!(server.session().identity(), None);
+}
+
+#[test]
+#[cfg(feature = "scram")]
+fn a_client_that_was_shown_another_list_is_told_that_the_channel_does_not_match() {
+    // RFC 5802 section 6: "y" where -PLUS was offered. RFC 4954 section 6: 535 5.7.8.
+    let config = offering(&["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]).implicit_tls(true);
+    let line = ["C: AUTH SCRAM-SHA-256 ", &STANDARD.encode("y,,n=tim,r=x")].concat();
+    let owner = play_greeted(
+        &config,
+        &[&line, "\nS: 535 5.7.8 Channel binding does not match, or is of another kind\nC: NOOP\nS: 250 2.0.0 OK"]
+            .concat(),
+    );
+    assert_eq!(owner.server.session().identity(), None);
+}
+
+#[test]
+fn a_refusal_says_no_and_421_closes() {
+    let own = |code, text: &str| Reply::new(Code::new(code).unwrap(), text).unwrap();
+    let auth = "AUTH PLAIN AHRpbQBzZWNyZXQ=\r\n";
+    for credentials in [false, true] {
+        let ask = || {
+            let (mut server, _) = asked_for(offering(&["PLAIN"]), auth);
+            if credentials {
+                server.authentication().unwrap().begin(&Channel::clear(), [0; 24]).unwrap();
+                assert!(matches!(server.receive(NOW, &mut &[][..]), Ok(Some(Event::Credentials(_)))));
+            }
+            server
+        };
+        let refuse = |server: &mut Server, reply: &Reply| match credentials {
+            true => server.credentials().unwrap().refuse(reply),
+            false => server.authentication().unwrap().refuse(reply),
+        };
+        for code in [235, 250, 334] {
+            let mut server = ask();
+            let misuse = Misuse::Malformed { what: "refusing reply" };
+            assert_eq!(refuse(&mut server, &own(code, "Yes")), Err(misuse), "{code}");
+            // The question stays open, and nothing was said.
+            assert!(server.credentials().is_some() == credentials && server.authentication().is_some() != credentials);
+            assert_eq!(last_lines(&mut server), "");
+        }
+        let mut server = ask();
+        assert_eq!(refuse(&mut server, &own(454, "4.7.0 Later")), Ok(()));
+        assert!(!server.is_closed());
+        let mut server = ask();
+        assert_eq!(refuse(&mut server, &own(421, "4.3.2 Gone")), Ok(()));
+        assert_eq!(last_lines(&mut server), "421 4.3.2 Gone\r\n");
+        assert!(server.is_closed());
+    }
+}
+
+#[test]
+fn refusals_of_credentials_in_ones_own_words_are_counted() {
+    let mut server = Server::new(offering(&["PLAIN"]));
+    let mut input = &b"EHLO a\r\n"[..];
+    assert_eq!(server.receive(NOW, &mut input), Ok(None));
+    let own = Reply::new(Code::new(535).unwrap(), "5.7.8 Not here").unwrap();
+    for _ in 0..3 {
+        assert!(!server.is_closed());
+        let mut input = &b"AUTH PLAIN AHRpbQBzZWNyZXQ=\r\n"[..];
+        assert!(matches!(server.receive(NOW, &mut input), Ok(Some(Event::Authenticate { .. }))));
+        server.authentication().unwrap().begin(&Channel::clear(), [0; 24]).unwrap();
+        assert!(matches!(server.receive(NOW, &mut &[][..]), Ok(Some(Event::Credentials(_)))));
+        server.credentials().unwrap().refuse(&own).unwrap();
+    }
+    assert_eq!(server.receive(NOW, &mut &b"NOOP\r\n"[..]), Err(Error::TooManyAuthentications));
+    assert!(
+        last_lines(&mut server)
+            .ends_with("535 5.7.8 Not here\r\n421 4.7.0 Too many failures, closing the connection\r\n")
+    );
+}

@@ -313,3 +313,9 @@ fn extensions_that_cannot_be_offered() {
     let limits = config().with("limits").unwrap().limits(Limits { recipients: 7, ..Limits::default() });
     assert!(limits.offer("c", false).contains("\nLIMITS RCPTMAX=7"));
 }
+
+#[test]
+fn a_servers_configuration_tells_its_name() {
+    assert_eq!(config().host(), "mx.example");
+    assert!(play(&config(), "S: 220 mx.example ESMTP").result.is_ok());
+}

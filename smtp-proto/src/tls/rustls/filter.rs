@@ -223,3 +223,45 @@ fn refusal(alert: AlertDescription) -> String {
     };
     format!("the peer refuses: {meaning} ({alert:?})")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn every_alert_that_a_person_can_act_on_is_said_in_words() {
+        use AlertDescription as A;
+        // RFC 8446 section 6.2.
+        for (alert, part) in [
+            (A::ProtocolVersion, "no TLS version in common"),
+            (A::HandshakeFailure, "nothing in common"),
+            (A::CertificateRequired, "wants a client certificate"),
+            (A::UnknownCA, "does not accept the certificate"),
+            (A::CertificateExpired, "expired"),
+            (A::CertificateRevoked, "revoked"),
+            (A::NoApplicationProtocol, "ALPN"),
+            (A::UnrecognisedName, "not the host of that name"),
+            (A::InternalError, "InternalError"),
+        ] {
+            let text = reason(rustls::Error::AlertReceived(alert)).to_string();
+            assert!(text.contains("the peer refuses") && text.contains(part), "{text}");
+            assert!(text.contains(&alloc::format!("{alert:?}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_keeps_its_name() {
+        use rustls::CertificateError as Why;
+        for (why, error) in [
+            (Why::Revoked, CertificateError::Revoked),
+            (Why::UnknownIssuer, CertificateError::UnknownAuthority),
+            (Why::InvalidPurpose, CertificateError::WrongPurpose),
+        ] {
+            assert_eq!(reason(rustls::Error::InvalidCertificate(why)), Error::Certificate(error));
+        }
+        assert_eq!(reason(rustls::Error::NoCertificatesPresented), Error::Certificate(CertificateError::Missing));
+        let other = reason(rustls::Error::InvalidCertificate(Why::BadEncoding));
+        assert!(matches!(other, Error::Certificate(CertificateError::Other(why)) if !why.is_empty()));
+    }
+}

@@ -156,3 +156,18 @@ impl ServerCertVerifier for AcceptAnything {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn what_rustls_has_no_variant_for_is_known_again() {
+        let rustls::Error::InvalidCertificate(why) = self_signed() else { panic!("no certificate's error") };
+        assert!(is_self_signed(&why) && !is_an_authoritys(&why));
+        // So it reads where somebody takes rustls's error apart.
+        assert!(matches!(&why, CertificateError::Other(other) if other.0.to_string() == "self-signed"));
+        assert!(!is_self_signed(&CertificateError::UnknownIssuer));
+    }
+}
