@@ -86,6 +86,10 @@ impl<'a> Decided<'a> {
 /// An object of the report's fields; the reverse-path is called `from`, and is empty where it is null. `cut_short` and `misuse` are as
 /// [`Error`] and [`Misuse`] are written, or null.
 ///
+/// It is not read again. A reply's lines are one here, an error is a text, and what the envelope said of each recipient, which
+/// [`Report::remaining`] needs, is left out: what came back would pass for a report and be less than one. A program that keeps outcomes
+/// reads the fields it wants.
+///
 /// ```
 /// # fn shown(report: &smtp_proto::client::Report) -> serde_json::Result<()> {
 /// println!("{}", serde_json::to_string(report)?);
