@@ -110,8 +110,8 @@ pub(crate) struct SendArgs {
     /// A message to be sent as it is, "-" for standard input; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) message: Vec<PathBuf>,
-    /// Send each message so many times
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Send each message so many times, a million at most
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) count: u32,
 
     /// How the session is secured [default: by the URL]

@@ -35,6 +35,8 @@ fn what_cannot_be_meant_is_64() {
     for args in [
         &["--no-such-option"][..],
         &["--count", "0"],
+        // What became of each is kept to be told.
+        &["--count", "1000001"],
         &["--timeout", "4 days"],
         &[server, from].concat(),
         &[server, to].concat(),
