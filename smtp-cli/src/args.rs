@@ -15,8 +15,8 @@ use smtp_proto::dial::Verdict;
 use smtp_proto::sasl::MechanismName;
 use smtp_proto::tls::Version;
 
-use crate::duration;
 use crate::serve::accounts;
+use crate::{duration, url};
 
 /// Sends mail, finds out how a server is to be reached, and serves as a test server.
 #[derive(Parser)]
@@ -110,8 +110,8 @@ pub(crate) struct SendArgs {
     /// A message to be sent as it is, "-" for standard input; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) message: Vec<PathBuf>,
-    /// Send each message so many times
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Send each message so many times, a million at most
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) count: u32,
 
     /// How the session is secured [default: by the URL]
@@ -145,7 +145,7 @@ pub(crate) struct SendArgs {
     #[arg(long, help_heading = "Identity")]
     pub(crate) danger_allow_clear_text_auth: bool,
     /// The name given in EHLO [default: the own address, as a literal]
-    #[arg(long, value_name = "NAME", help_heading = "Identity")]
+    #[arg(long, value_name = "NAME", value_parser = url::ascii, help_heading = "Identity")]
     pub(crate) helo: Option<String>,
 
     /// How long each operation may take as a whole: connecting, each message [default: each phase has a limit of its own]
@@ -232,7 +232,7 @@ pub(crate) struct TlsArgs {
     #[arg(long, value_name = "1.2|1.3", help_heading = "Security")]
     pub(crate) tls_max: Option<Version>,
     /// The name that the server's certificate must prove, where it is not the host's
-    #[arg(long, value_name = "NAME", help_heading = "Security")]
+    #[arg(long, value_name = "NAME", value_parser = url::ascii, help_heading = "Security")]
     pub(crate) tls_name: Option<String>,
     /// Trust these authorities (PEM or DER) beside those of the platform; may be given several times
     #[arg(long, value_name = "FILE", help_heading = "Security")]
@@ -412,6 +412,14 @@ mod tests {
             }
         }
         assert!(refused(&["--tls-min", "2.1"]).to_string().contains("1.3"));
+    }
+
+    #[test]
+    fn names_of_hosts_in_any_script() {
+        let options = ["smtp", "send", "--tls-name", "mail.bücher.example", "--helo", "[192.0.2.1]"];
+        let Command::Send(args) = Cli::try_parse_from(options).unwrap().command else { unreachable!() };
+        assert_eq!(args.tls.tls_name.as_deref(), Some("mail.xn--bcher-kva.example"));
+        assert_eq!(args.helo.as_deref(), Some("[192.0.2.1]"));
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl Embedded {
             _ => (USER.into(), random_password()?),
         };
         let mut policy = Policy::new("127.0.0.1");
+        policy.lmtp = args.lmtp;
         if args.security != Some(SecurityArg::None) {
             let implicit = args.security == Some(SecurityArg::Implicit);
             let kind = if implicit { Tls::Implicit } else { Tls::StartTls };

@@ -96,6 +96,11 @@ impl Failure {
         Self::new(Kind::Input, status::INPUT, text)
     }
 
+    /// The system has not what the command needs to begin with.
+    pub(crate) fn system(error: &io::Error) -> Self {
+        Self::new(Kind::Connect, status::LATER, format_args!("the system refuses: {error}")).advise("try again later")
+    }
+
     /// The command cannot listen where it was told to.
     pub(crate) fn listen(address: &str, error: &io::Error) -> Self {
         let failure = Self::new(Kind::Connect, status::CONNECT, format_args!("cannot listen on {address}: {error}"));

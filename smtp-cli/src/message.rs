@@ -55,7 +55,9 @@ impl Message {
     }
 
     fn spool(mut from: impl Read) -> io::Result<Self> {
-        let mut file = tempfile::tempfile()?;
+        let none =
+            |error: io::Error| io::Error::new(error.kind(), format!("there is no temporary file for it: {error}"));
+        let mut file = tempfile::tempfile().map_err(none)?;
         io::copy(&mut from, &mut file)?;
         Self::of(Kept::File(file))
     }

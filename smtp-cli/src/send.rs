@@ -45,7 +45,7 @@ pub(crate) fn run(args: SendArgs) -> u8 {
         Ok(Ended::Done(arrived, signal)) => (arrived, signal),
         Ok(Ended::Left(signal)) => (None, Some(signal)),
         Err(error) => {
-            told.with(|summary| summary.failure = Some(Failure::usage(format_args!("the system: {error}"))));
+            told.with(|summary| summary.failure = Some(Failure::system(&error)));
             (None, None)
         }
     };

@@ -219,11 +219,11 @@ fn limits(args: &SendArgs, security: Security) -> Limits {
 /// Who is to be authenticated, and the user name.
 fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>, Option<String>), Failure> {
     let user = args.user.clone().or_else(|| url.user.clone());
-    let given = password(args)?;
+    let given = secret(args)?;
     let alone = |name: MechanismName| args.auth == [name];
-    let credentials = if let Some(variable) = &args.token_env {
+    let credentials = if let (Some(_), Some(token)) = (&args.token_env, &given) {
         let user = user.clone().ok_or_else(|| Failure::usage("--token-env needs --user"))?;
-        let token = Credentials::token(user, Secret::from(variable_of(variable)?));
+        let token = Credentials::token(user, token.clone());
         Some(url.port.map_or(token.clone(), |port| token.port(port)))
     } else if alone(MechanismName::External) {
         Some(Credentials::external(user.clone().unwrap_or_default()))
@@ -255,9 +255,14 @@ fn credentials(args: &SendArgs, url: &ServerUrl) -> Result<(Option<Credentials>,
 
 /// The password or the token, where one is given.
 pub(crate) fn secret(args: &SendArgs) -> Result<Option<Secret>, Failure> {
-    match &args.token_env {
-        Some(variable) => Ok(Some(Secret::from(variable_of(variable)?))),
-        None => password(args),
+    let given = match &args.token_env {
+        Some(variable) => Some(Secret::from(variable_of(variable)?)),
+        None => password(args)?,
+    };
+    // A variable that a script forgot to fill, most likely.
+    match &given {
+        Some(secret) if secret.expose().is_empty() => Err(Failure::usage("the password or token is empty")),
+        _ => Ok(given),
     }
 }
 
@@ -459,13 +464,24 @@ mod tests {
         assert_eq!(refused(&with(&["--user", "", "--password-env", "PATH", "--validate"])).status, status::USAGE);
     }
 
+    fn secret_of(options: &[&str]) -> Result<Option<Secret>, Failure> {
+        secret(&args(&with(options)))
+    }
+
     #[test]
     fn one_newline_at_the_end_of_a_password_file_is_no_part_of_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
         for (content, secret) in [("a b\n\n", "a b\n"), ("x\r\n", "x"), ("y", "y")] {
             fs::write(file.path(), content).unwrap();
             let path = file.path().to_str().unwrap();
-            assert_eq!(password(&args(&with(&["--password-file", path]))).unwrap(), Some(secret.into()));
+            assert_eq!(secret_of(&["--password-file", path]).unwrap(), Some(secret.into()));
+        }
+        for content in ["", "\n"] {
+            fs::write(file.path(), content).unwrap();
+            assert_eq!(
+                secret_of(&["--password-file", file.path().to_str().unwrap()]).unwrap_err().status,
+                status::USAGE
+            );
         }
     }
 

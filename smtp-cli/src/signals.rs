@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Signal {
     Interrupt,
+    #[cfg_attr(not(unix), allow(dead_code, reason = "there is no such signal"))]
     Terminate,
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use common::*;
@@ -18,6 +18,8 @@ fn without_a_server_it_talks_to_its_own() {
         assert_eq!(ran.status, 0, "{ran:?}");
         assert!(ran.stderr.contains("C: STARTTLS") && ran.stderr.contains("C: AUTH SCRAM-SHA-512"), "{ran:?}");
         assert!(ran.stdout.contains("A line.\n.\nAnother.\n"), "{ran:?}");
+        let ran = run(&["send", "--runtime", runtime, "--lmtp"]);
+        assert!(ran.status == 0 && ran.stderr.contains("C: LHLO"), "{ran:?}");
         for more in [&["--security", "none"], &["--security", "implicit"]] {
             let ran = run(&[&["send", "--runtime", runtime, "--json"], &more[..]].concat());
             let mode = if more[1] == "none" { "none" } else { "implicit" };
@@ -35,6 +37,8 @@ fn what_cannot_be_meant_is_64() {
     for args in [
         &["--no-such-option"][..],
         &["--count", "0"],
+        // What became of each is kept to be told.
+        &["--count", "1000001"],
         &["--timeout", "4 days"],
         &[server, from].concat(),
         &[server, to].concat(),
@@ -255,6 +259,26 @@ fn the_transcript_goes_into_a_file_too() {
     let transcript = std::fs::read_to_string(file.path()).unwrap();
     assert!(transcript.contains("C: MAIL FROM:<alice@example.org>\n"), "{transcript}");
     assert!(transcript.contains("S: 354 go on\n"), "{transcript}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_system_that_has_no_more_is_no_slip_of_the_users() {
+    for args in ["send --json", "probe --json 127.0.0.1:1", "serve --json --listen 127.0.0.1:0"] {
+        // Three are open already.
+        let line = format!("ulimit -n 4; exec \"$0\" {args}");
+        let output = Command::new("sh").args(["-c", &line, env!("CARGO_BIN_EXE_smtp")]).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &report["exit"]), (Some(75), &75.into()), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("Too many open files"), "{output:?}");
+    }
+    let output = command()
+        .args(["send", "--server", "127.0.0.1:1", "--from", "a@b.example", "--to", "c@d.example", "--message", "-"])
+        .env("TMPDIR", "/nonexistent")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).contains("no temporary file");
+    assert_eq!((output.status.code(), told), (Some(66), true), "{output:?}");
 }
 
 #[test]

@@ -205,6 +205,26 @@ def _(context: Context):
     kind(ran, "auth")
 
 
+@group.each("Postfix, a client certificate: 0 with it, 75 without, and it is recommended")
+def _(context: Context):
+    ca, place = context.bed.ca, f"127.0.0.1:{context.bed.postfix.port['mutual']}"
+    ran = probe(context, place, "--client-cert", ca.client_cert, "--client-key", ca.client_key, expect=0)
+    check(ran, str(ca.client_cert) in ran.report["recommended"]["arguments"], "it is not recommended")
+    validated(context, ran)
+    ran = probe(context, place, expect=75)
+    check(ran, "client certificate" in ran.report["error"]["text"], "the server's words are lost")
+
+
+@group.each("--tls-name: another name than the host's, and one that the certificate is not for; --tls-max")
+def _(context: Context):
+    place = f"127.0.0.1:{context.bed.postfix.port['smtps']}"
+    ran = probe(context, place, "--tls-name", "localhost", "--tls-max", "1.2", expect=0)
+    check(ran, ran.report["ports"][0]["tls"]["version"] == "1.2", "another version")
+    validated(context, ran)
+    ran = probe(context, place, "--tls-name", "elsewhere.example.org", expect=76)
+    check(ran, "elsewhere.example.org" in ran.report["ports"][0]["certificate"]["why_not"], "another reason")
+
+
 @group.each("Postfix, a table for people")
 def _(context: Context):
     port = context.bed.postfix.port["submission"]

@@ -57,7 +57,7 @@ pub(crate) fn run(args: ProbeArgs) -> u8 {
     let mut report = match ended {
         Ok(Ended::Done(report, _)) => report,
         Ok(Ended::Left(signal)) => failed(Failure::interrupted(signal)),
-        Err(error) => failed(Failure::usage(format_args!("the system: {error}"))),
+        Err(error) => failed(Failure::system(&error)),
     };
     report.seconds = began.elapsed().as_secs_f64();
     if args.json {

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &ServeArgs) -> u8 {
 fn go(args: &ServeArgs) -> Result<(), Failure> {
     raise_limit();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::usage(format_args!("tokio: {error}")))?;
+    let runtime = runtime.map_err(|error| Failure::system(&error))?;
     let done = runtime.block_on(async {
         let bound =
             listen(&args.listen).await.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
