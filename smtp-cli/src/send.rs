@@ -57,7 +57,8 @@ fn go(args: &SendArgs, summary: &mut Summary, arrived: &mut Option<Vec<u8>>) -> 
     let transcript = transcript(shown, args.transcript_file.as_deref())?;
     let plan = Plan::new(args, url, own, transcript)?;
     let done = converse(args, &plan, summary);
-    if let Some(mail) = plan.mail.as_ref().filter(|_| !summary.messages.is_empty() || done.is_ok()) {
+    // Everybody is told of, whatever came between.
+    if let Some(mail) = &plan.mail {
         summary.messages.resize_with(mail.count(), || mail.not_sent(None));
     }
     if let Some(embedded) = embedded {
@@ -118,7 +119,9 @@ fn connect(args: &SendArgs, plan: &Plan, config: Config, summary: &mut Summary) 
                 let at = failed.iter().position(|(id, _)| Some(*id) == telling.id);
                 summary.session = at.map(|at| failed.swap_remove(at).1);
             }
-            Err(Failure::from(error).towards(plan.config.proxies().next()))
+            let failure = Failure::from(error).towards(plan.config.proxies().next());
+            let secured = summary.session.as_ref().is_some_and(|session| session.tls.is_some());
+            Err(if secured { failure.within_tls() } else { failure })
         }
     }
 }

@@ -68,6 +68,9 @@ fn what_does_not_begin() {
     for runtime in RUNTIMES {
         let ran = send(runtime, &format!("smtp://{closed}"), &CLEAR);
         assert_eq!((ran.status, &ran.json()["error"]["kind"]), (69, &"connect".into()), "{ran:?}");
+        // Whoever reads it finds each recipient and each object, whatever failed.
+        assert_eq!(ran.json()["messages"][0]["recipients"][0]["result"], "not-sent", "{ran:?}");
+        assert_eq!(ran.json()["security"]["mode"], "none", "{ran:?}");
         let ran = send(runtime, "smtp://nowhere.invalid", &CLEAR);
         assert_eq!((ran.status, &ran.json()["error"]["kind"]), (68, &"resolve".into()), "{ran:?}");
         for option in ["--message", "--password-file", "--ca"] {
@@ -86,6 +89,7 @@ fn case(replies: &[&str], more: &[&str], status: i32, outcome: &str, kind: &str,
         let report = ran.json();
         assert_eq!(ran.status, status, "{replies:?}: {ran:?}");
         assert_eq!(report["outcome"], outcome, "{ran:?}");
+        assert_eq!(report["messages"].as_array().unwrap().len(), 1, "{ran:?}");
         if status != 0 {
             assert_eq!((&report["error"]["kind"], &report["error"]["phase"]), (&kind.into(), &phase.into()), "{ran:?}");
             assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
