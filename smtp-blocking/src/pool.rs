@@ -15,7 +15,7 @@
 //!
 //! The rules of this file: the limit counts open connections, lent or idle. A session is judged before it is lent, without a word
 //! where that is possible ([`Reuse`]). A message that cannot have been delivered because the server had gone meanwhile is sent
-//! once more, over another connection; one that may have been is not. A connection that cannot be had is an error at once: r2d2
+//! once more, over a new connection; one that may have been is not. A connection that cannot be had is an error at once: r2d2
 //! would open it again and again, behind everybody's back and for ever, and each refusal of a password counts.
 
 use std::fmt;
@@ -39,7 +39,11 @@ pub struct Line(Kept);
 
 #[derive(Debug)]
 enum Kept {
-    Open(Box<Smtp>),
+    Open {
+        smtp: Box<Smtp>,
+        /// It was lent before.
+        used: bool,
+    },
     Failed(Option<crate::Error>, Instant),
 }
 
@@ -57,14 +61,14 @@ impl ManageConnection for Manager {
     /// Says yes, always: what failed is for whoever gets it.
     fn connect(&self) -> Result<Line, crate::Error> {
         Ok(Line(match connect(&self.config) {
-            Ok(smtp) => Kept::Open(Box::new(smtp)),
+            Ok(smtp) => Kept::Open { smtp: Box::new(smtp), used: false },
             Err(error) => Kept::Failed(Some(error), Instant::now()),
         }))
     }
 
     fn is_valid(&self, line: &mut Line) -> Result<(), crate::Error> {
         let smtp = match &mut line.0 {
-            Kept::Open(smtp) => smtp,
+            Kept::Open { smtp, .. } => smtp,
             Kept::Failed(Some(_), since) if since.elapsed() < NEWS => return Ok(()),
             Kept::Failed(..) => return Err(crate::Error::Unfinished),
         };
@@ -96,7 +100,7 @@ impl Deref for Lent {
 
     fn deref(&self) -> &Smtp {
         match &self.0.0 {
-            Kept::Open(smtp) => smtp,
+            Kept::Open { smtp, .. } => smtp,
             Kept::Failed(..) => unreachable!("only what is open is lent"),
         }
     }
@@ -105,7 +109,7 @@ impl Deref for Lent {
 impl DerefMut for Lent {
     fn deref_mut(&mut self) -> &mut Smtp {
         match &mut self.0.0 {
-            Kept::Open(smtp) => smtp,
+            Kept::Open { smtp, .. } => smtp,
             Kept::Failed(..) => unreachable!("only what is open is lent"),
         }
     }
@@ -142,10 +146,18 @@ impl Pool {
     ///
     /// [`Error::Session`] where a connection is needed and cannot be had; [`Error::Unavailable`] where none was free in that time.
     pub fn get(&self) -> Result<Lent, Error> {
+        self.lend().map(|(lent, _)| lent)
+    }
+
+    /// A session, and whether it was lent before.
+    fn lend(&self) -> Result<(Lent, bool), Error> {
         loop {
             let mut line = self.0.get().map_err(Error::Unavailable)?;
             let failed = match &mut line.0 {
-                Kept::Open(_) => return Ok(Lent(line)),
+                Kept::Open { used, .. } => {
+                    let before = std::mem::replace(used, true);
+                    return Ok((Lent(line), before));
+                }
                 Kept::Failed(error, _) => error.take(),
             };
             if let Some(error) = failed {
@@ -154,8 +166,19 @@ impl Pool {
         }
     }
 
+    /// A session that nobody had before.
+    fn fresh(&self) -> Result<Lent, Error> {
+        loop {
+            match self.lend()? {
+                (lent, false) => return Ok(lent),
+                // It ends, and so it is dropped when it would be lent next.
+                (mut lent, true) => lent.leave(),
+            }
+        }
+    }
+
     /// Sends one message over a session that is free. Where the session broke down before the message could have been
-    /// delivered, it is sent once more over another, which is why `message` must be readable again, as slices and cursors
+    /// delivered, it is sent once more over a new one, which is why `message` must be readable again, as slices and cursors
     /// are.
     ///
     /// # Errors
@@ -168,7 +191,8 @@ impl Pool {
             Err(crate::Error::Session { .. }) => {}
             _ => return Ok(first?),
         }
-        Ok(self.get()?.send_from(envelope, || Ok(message.clone()))?)
+        // What lies idle may have been closed by the same stroke, so this one is new.
+        Ok(self.fresh()?.send_from(envelope, || Ok(message.clone()))?)
     }
 
     /// The pool itself.
