@@ -226,8 +226,9 @@ impl Failure {
         } else {
             Self::new(Kind::Refused, refusal(reply), reply)
         };
-        // One of its own, or of all, without a word on the whole: that was RCPT.
-        let answered = report.answered.filter(|_| !own).unwrap_or(phase::RCPT);
+        // Where each recipient is answered for (LMTP, PRDR) and the connection breaks in between, there is no word on the whole.
+        let untold = if own { phase::RCPT } else { phase::MESSAGE };
+        let answered = report.answered.filter(|_| !own).unwrap_or(untold);
         let failure = failure.at(answered);
         if reply.code().is_transient() { failure.advise("try again later") } else { failure }
     }

@@ -115,6 +115,9 @@ fn each_way_to_end_has_its_status() {
     let stall = ["--timeout", "300ms"];
     case(&[GREETING, EHLO], &stall, 75, "failed", "timeout", "MAIL");
     case(&[GREETING, EHLO, OK, OK, GO], &stall, 74, "unknown", "timeout", "final dot");
+    // One of two was refused for good when the other's reply failed to come: that was no RCPT.
+    let lmtp = ["--lmtp", "--to", "bob@example.net", "--to", "carol@example.net", "--timeout", "300ms"];
+    case(&[GREETING, EHLO, OK, OK, OK, GO, "550 5.2.2 full\r\n"], &lmtp, 65, "unknown", "refused", "final dot");
     case(&[GREETING, EHLO, BYE], &["--security", "starttls"], 76, "failed", "tls", "STARTTLS");
 }
 
