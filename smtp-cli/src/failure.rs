@@ -153,11 +153,14 @@ impl Failure {
             Why::Misuse(misuse) => Self::misuse(misuse),
             _ => Self::unreachable(one),
         };
-        let silent =
-            |error: &smtp_proto::Error| error.phase == phase::GREETING && matches!(error.cause, Cause::TimedOut { .. });
-        let beside = |other: &dial::Attempt<_>| other.tls_first && (other.to, other.port) == (one.to, one.port);
-        if matches!(&one.why, Why::Session { error, .. } if silent(error)) && failure.attempts.iter().any(beside) {
-            told.advice = Some("it is as silent to TLS: is this the right port?");
+        let late = |attempt: &dial::Attempt<_>, here| match &attempt.why {
+            Why::Session { error, .. } => error.phase == here && matches!(error.cause, Cause::TimedOut { .. }),
+            _ => false,
+        };
+        let beside = |other: &&dial::Attempt<_>| other.tls_first && (other.to, other.port) == (one.to, one.port);
+        if let Some(other) = failure.attempts.iter().find(beside).filter(|_| late(one, phase::GREETING)) {
+            // Silent to TLS as well, or it said something that is no TLS and no whole greeting.
+            told.advice = late(other, phase::TLS).then_some("it is as silent to TLS: is this the right port?");
         }
         let others: Vec<_> = failure.attempts.iter().filter(|other| !std::ptr::eq(*other, one)).collect();
         if !others.is_empty() {
@@ -174,6 +177,14 @@ impl Failure {
         let is_its_name = || self.text.starts_with(&format!("{}: ", url.proxy().host));
         if self.kind == Kind::Connect || (self.kind == Kind::Resolve && is_its_name()) {
             self.hop = Some(Hop::new(1, url));
+        }
+        self
+    }
+
+    /// The same failure, where TLS stood already: who is silent then is not waiting for it.
+    pub(crate) fn within_tls(mut self) -> Self {
+        if self.phase == Some(phase::GREETING.name()) && self.kind == Kind::Timeout {
+            self.advice = Some("try again later, or with a longer --greeting-timeout");
         }
         self
     }
@@ -238,8 +249,9 @@ impl Failure {
         } else {
             Self::new(Kind::Refused, refusal(reply), reply)
         };
-        // One of its own, or of all, without a word on the whole: that was RCPT.
-        let answered = report.answered.filter(|_| !own).unwrap_or(phase::RCPT);
+        // Where each recipient is answered for (LMTP, PRDR) and the connection breaks in between, there is no word on the whole.
+        let untold = if own { phase::RCPT } else { phase::MESSAGE };
+        let answered = report.answered.filter(|_| !own).unwrap_or(untold);
         let failure = failure.at(answered);
         if reply.code().is_transient() { failure.advise("try again later") } else { failure }
     }
@@ -439,6 +451,34 @@ mod tests {
         assert!(advice(CertificateError::UnknownAuthority).contains("--ca"));
         let named = CertificateError::WrongName { expected: "a.example".into(), presented: Vec::new() };
         assert!(advice(named).contains("--tls-name"));
+    }
+
+    /// What is told of these attempts at one address, the greeting awaited at the first, TLS spoken at the second.
+    fn told(causes: [(Phase, Cause); 2]) -> Failure {
+        let to = Some("192.0.2.1:2525".parse().unwrap());
+        let attempts = causes.into_iter().zip([false, true]).map(|((phase, cause), tls_first)| dial::Attempt {
+            id: None,
+            host: "mx.example.org".into(),
+            port: 2525,
+            to,
+            tls_first,
+            took: std::time::Duration::from_secs(4),
+            why: Why::Session { error: smtp_proto::Error { phase, hop: None, cause }, source: None },
+        });
+        Failure::dial(&dial::Failure { attempts: attempts.collect() })
+    }
+
+    #[test]
+    fn a_greeting_without_an_end_is_late_and_no_wrong_guess() {
+        let late = || Cause::TimedOut { waited: std::time::Duration::from_secs(4), last: None };
+        let stalled = told([(phase::GREETING, late()), (phase::TLS, Cause::Tls(tls::Error::NotTls(b'2')))]);
+        assert_eq!((stalled.kind, stalled.status, stalled.phase), (Kind::Timeout, status::LATER, Some("greeting")));
+        assert_eq!(stalled.advice, None);
+        let silent = told([(phase::GREETING, late()), (phase::TLS, late())]);
+        assert!(silent.advice.unwrap().contains("silent to TLS"));
+        let secured = failure(phase::GREETING, late()).within_tls();
+        assert!(!secured.advice.unwrap().contains("implicit"));
+        assert_eq!(failure(phase::EHLO, late()).within_tls().advice, failure(phase::EHLO, late()).advice);
     }
 
     #[test]

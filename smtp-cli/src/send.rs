@@ -88,11 +88,8 @@ fn go(args: &SendArgs, told: &Told, interruption: &Interruption, arrived: &mut O
         summary.wanted = plan.mail.as_ref().map(|mail| (mail.not_sent(None), mail.count()));
     });
     let done = converse(args, &plan, told, interruption);
-    told.with(|summary| {
-        if !summary.messages.is_empty() || done.is_ok() {
-            summary.complete();
-        }
-    });
+    // Everybody is told of, whatever came between.
+    told.with(Summary::complete);
     if let Some(embedded) = embedded {
         *arrived = Some(embedded.stop());
     }
@@ -163,7 +160,9 @@ fn connect(args: &SendArgs, plan: &Plan, config: Config, told: &Told) -> Result<
                     summary.session = look;
                 });
             }
-            Err(Failure::from(error).towards(plan.config.proxies().next()))
+            let failure = Failure::from(error).towards(plan.config.proxies().next());
+            let secured = told.with(|summary| summary.session.as_ref().is_some_and(|session| session.tls.is_some()));
+            Err(if secured { failure.within_tls() } else { failure })
         }
     }
 }

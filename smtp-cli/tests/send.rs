@@ -72,6 +72,9 @@ fn what_does_not_begin() {
     for runtime in RUNTIMES {
         let ran = send(runtime, &format!("smtp://{closed}"), &CLEAR);
         assert_eq!((ran.status, &ran.json()["error"]["kind"]), (69, &"connect".into()), "{ran:?}");
+        // Whoever reads it finds each recipient and each object, whatever failed.
+        assert_eq!(ran.json()["messages"][0]["recipients"][0]["result"], "not-sent", "{ran:?}");
+        assert_eq!(ran.json()["security"]["mode"], "none", "{ran:?}");
         let ran = send(runtime, "smtp://nowhere.invalid", &CLEAR);
         assert_eq!((ran.status, &ran.json()["error"]["kind"]), (68, &"resolve".into()), "{ran:?}");
         for option in ["--message", "--password-file", "--ca"] {
@@ -90,6 +93,7 @@ fn case(replies: &[&str], more: &[&str], status: i32, outcome: &str, kind: &str,
         let report = ran.json();
         assert_eq!(ran.status, status, "{replies:?}: {ran:?}");
         assert_eq!(report["outcome"], outcome, "{ran:?}");
+        assert_eq!(report["messages"].as_array().unwrap().len(), 1, "{ran:?}");
         if status != 0 {
             assert_eq!((&report["error"]["kind"], &report["error"]["phase"]), (&kind.into(), &phase.into()), "{ran:?}");
             assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
@@ -115,6 +119,9 @@ fn each_way_to_end_has_its_status() {
     let stall = ["--timeout", "300ms"];
     case(&[GREETING, EHLO], &stall, 75, "failed", "timeout", "MAIL");
     case(&[GREETING, EHLO, OK, OK, GO], &stall, 74, "unknown", "timeout", "final dot");
+    // One of two was refused for good when the other's reply failed to come: that was no RCPT.
+    let lmtp = ["--lmtp", "--to", "bob@example.net", "--to", "carol@example.net", "--timeout", "300ms"];
+    case(&[GREETING, EHLO, OK, OK, OK, GO, "550 5.2.2 full\r\n"], &lmtp, 65, "unknown", "refused", "final dot");
     case(&[GREETING, EHLO, BYE], &["--security", "starttls"], 76, "failed", "tls", "STARTTLS");
     // A challenge that is no base64, and "hello", which is no message of SCRAM.
     let (offer, login) = ("250-a\r\n250 AUTH SCRAM-SHA-256\r\n", ["--user", "u", "--password-env", "TEST_PASSWORD"]);

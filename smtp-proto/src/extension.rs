@@ -1,7 +1,7 @@
 //! What a server offers in its answer to EHLO (RFC 5321 section 4.1.1.1).
 //!
 //! The rules of this file: keywords are compared without case; odd spacing is folded; a keyword given twice keeps the
-//! parameters of both; `AUTH=LOGIN`, an older draft's form, counts as `AUTH LOGIN`. Nothing unknown is dropped.
+//! parameters of both, each once; `AUTH=LOGIN`, an older draft's form, counts as `AUTH LOGIN`. Nothing unknown is dropped.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,6 +9,10 @@ use core::fmt;
 
 use crate::Misuse;
 use crate::reply::Reply;
+
+/// How many parameters of a keyword are compared with a further one, to drop what is repeated. Mechanisms, which are what servers
+/// repeat, are fewer; and to compare all with all would take a hostile server's offer seconds.
+const TIDY: usize = 64;
 
 /// The extensions a server offers, in its order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -56,7 +60,7 @@ impl Extensions {
         });
         let known = &mut self.offered[at].parameters;
         for parameter in parameters {
-            if !known.iter().any(|one| one.eq_ignore_ascii_case(parameter)) {
+            if !known.iter().take(TIDY).any(|one| one.eq_ignore_ascii_case(parameter)) {
                 known.push(parameter.to_string());
             }
         }
@@ -201,6 +205,14 @@ mod tests {
         assert_eq!(offer.mechanisms(), ["PLAIN", "LOGIN", "CRAM-MD5", "NTLM"]);
         assert_eq!(extensions("hi\nAUTH=").mechanisms(), [""; 0]);
         assert!(extensions("hi").mechanisms().is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_parameters_is_kept_and_not_tidied() {
+        let flood: Vec<_> = (0..5000).map(|number| alloc::format!("p{number}")).collect();
+        let offer = extensions(&alloc::format!("hi\nX {0}\nx P0 p{1} {0}", flood.join(" "), TIDY - 1));
+        // The first ones are known when they come again; the others are what they are, in their order.
+        assert_eq!(offer.get("X").unwrap(), [&flood[..], &flood[TIDY..]].concat());
     }
 
     #[test]

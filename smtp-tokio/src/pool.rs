@@ -83,7 +83,7 @@ impl Pool {
     }
 
     /// Sends one message over a session that is free. Where the session broke down before the message could have been
-    /// delivered, it is sent once more over another, which is why `message` must be readable again, as slices and cursors
+    /// delivered, it is sent once more over a new one, which is why `message` must be readable again, as slices and cursors
     /// are.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use smtp_blocking::pool as blocking;
 use smtp_proto::client::{Envelope, Outcome};
+use smtp_proto::reply::{Code, Reply};
 use smtp_proto::server::{self, Event};
 use smtp_proto::session::Reuse;
 use smtp_proto::{Accepted, Config, Security};
@@ -284,4 +285,63 @@ fn a_connection_that_opens_while_the_blocking_pool_closes_ends_and_is_lent_to_no
     greet.send(()).unwrap();
     assert!(matches!(waiting.join().unwrap(), Err(blocking::Error::Closed)));
     assert_eq!(server.join().unwrap(), ["EHLO", "QUIT"]);
+}
+
+/// A server that takes one message on each connection, and closes at the next (RFC 5321 section 3.8: 421 in answer to any command).
+async fn one_each(opened: Arc<AtomicUsize>) -> (u16, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(serve(listener, 100, async { drop(stopped.await) }, move |stream, _, stopping| {
+        opened.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let accepted = Accepted::new(server::Config::new("mx.example.org").unwrap(), None).unwrap();
+            let mut served = Served::new(accepted, stream).until(stopping);
+            let mut begun = 0;
+            while let Ok(Some(event)) = served.next().await {
+                begun += u32::from(matches!(event, Event::Mail { .. }));
+                while let Some(decision) = served.connection().decision() {
+                    if begun > 1 {
+                        let enough = Reply::new(Code::SERVICE_CLOSING, "4.7.0 One message is enough").unwrap();
+                        decision.refuse(&enough).unwrap();
+                    } else {
+                        decision.accept();
+                    }
+                }
+            }
+        }
+    }));
+    (port, stop)
+}
+
+#[test]
+fn a_421_costs_one_redial_and_no_message() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let envelope = Envelope::new("alice@example.org", ["bob@example.net", "carol@example.net"]).unwrap();
+    let message = &b"Hello.\r\n"[..];
+    let opened = Arc::new(AtomicUsize::new(0));
+    let (port, _stop) = runtime.block_on(one_each(opened.clone()));
+    let config = Config::new("127.0.0.1", port).security(Security::None);
+    runtime.block_on(async {
+        let pool = Pool::new(config.clone(), 2);
+        // Two that lie idle, and look as fit as any.
+        let (mut one, mut two) = (pool.get().await.unwrap(), pool.get().await.unwrap());
+        assert!(one.send(&envelope, message).await.unwrap().is_accepted());
+        assert!(two.send(&envelope, message).await.unwrap().is_accepted());
+        drop((one, two));
+        for sent in 1..=3 {
+            assert!(pool.send(&envelope, message).await.unwrap().is_accepted());
+            assert_eq!(opened.load(Ordering::SeqCst), 2 + sent);
+        }
+    });
+    opened.store(0, Ordering::SeqCst);
+    let pool = smtp_blocking::pool::Pool::new(config, 2).unwrap();
+    let (mut one, mut two) = (pool.get().unwrap(), pool.get().unwrap());
+    assert!(one.send(&envelope, message).unwrap().is_accepted());
+    assert!(two.send(&envelope, message).unwrap().is_accepted());
+    drop((one, two));
+    for _ in 0..3 {
+        assert!(pool.send(&envelope, message).unwrap().is_accepted());
+    }
+    assert!(pool.inner().state().connections <= 2);
 }

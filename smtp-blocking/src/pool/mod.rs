@@ -16,7 +16,7 @@
 //!
 //! The rules of this file: the limit counts open connections, lent or idle. A session is judged before it is lent, without a word
 //! where that is possible ([`Reuse`]). A message that cannot have been delivered because the server had gone meanwhile is sent
-//! once more, over another connection; one that may have been is not. A connection that cannot be had is an error at once: r2d2
+//! once more, over a new connection; one that may have been is not. A connection that cannot be had is an error at once: r2d2
 //! would open it again and again, behind everybody's back and for ever, and each refusal of a password counts. Nor does r2d2 know how
 //! a pool is closed: `gate.rs` does.
 
@@ -44,7 +44,11 @@ pub struct Line(Kept);
 
 #[derive(Debug)]
 enum Kept {
-    Open(Box<Smtp>),
+    Open {
+        smtp: Box<Smtp>,
+        /// It was lent before.
+        used: bool,
+    },
     Failed(Option<crate::Error>, Instant),
 }
 
@@ -57,7 +61,7 @@ impl Line {
     /// The session, if there is one, and nothing in its place.
     fn take(&mut self) -> Option<Box<Smtp>> {
         match std::mem::replace(self, Self::empty()).0 {
-            Kept::Open(smtp) => Some(smtp),
+            Kept::Open { smtp, .. } => Some(smtp),
             Kept::Failed(..) => None,
         }
     }
@@ -88,7 +92,7 @@ impl ManageConnection for Manager {
             return Ok(Line::empty());
         }
         let mut line = Line(match connect(&self.config) {
-            Ok(smtp) => Kept::Open(Box::new(smtp)),
+            Ok(smtp) => Kept::Open { smtp: Box::new(smtp), used: false },
             Err(error) => Kept::Failed(Some(error), Instant::now()),
         });
         if self.gate.is_closed() {
@@ -103,7 +107,7 @@ impl ManageConnection for Manager {
             return Ok(());
         }
         let smtp = match &mut line.0 {
-            Kept::Open(smtp) => smtp,
+            Kept::Open { smtp, .. } => smtp,
             Kept::Failed(Some(_), since) if since.elapsed() < NEWS => return Ok(()),
             Kept::Failed(..) => return Err(crate::Error::Unfinished),
         };
@@ -143,7 +147,7 @@ impl Deref for Lent {
 
     fn deref(&self) -> &Smtp {
         match &self.line.0 {
-            Kept::Open(smtp) => smtp,
+            Kept::Open { smtp, .. } => smtp,
             Kept::Failed(..) => unreachable!("only what is open is lent"),
         }
     }
@@ -152,7 +156,7 @@ impl Deref for Lent {
 impl DerefMut for Lent {
     fn deref_mut(&mut self) -> &mut Smtp {
         match &mut self.line.0 {
-            Kept::Open(smtp) => smtp,
+            Kept::Open { smtp, .. } => smtp,
             Kept::Failed(..) => unreachable!("only what is open is lent"),
         }
     }
@@ -195,6 +199,11 @@ impl Pool {
     /// [`Error::Session`] where a connection is needed and cannot be had; [`Error::Unavailable`] where none was free in that time;
     /// [`Error::Closed`].
     pub fn get(&self) -> Result<Lent, Error> {
+        self.lend().map(|(lent, _)| lent)
+    }
+
+    /// A session, and whether it was lent before.
+    fn lend(&self) -> Result<(Lent, bool), Error> {
         let (pass, left) = self.gate.enter(self.inner.connection_timeout()).ok_or(Error::Closed)?;
         loop {
             let line = self.inner.get_timeout(left);
@@ -203,7 +212,10 @@ impl Pool {
             }
             let mut line = line.map_err(Error::Unavailable)?;
             let failed = match &mut line.0 {
-                Kept::Open(_) => return Ok(Lent { line, _pass: pass }),
+                Kept::Open { used, .. } => {
+                    let before = std::mem::replace(used, true);
+                    return Ok((Lent { line, _pass: pass }, before));
+                }
                 Kept::Failed(error, _) => error.take(),
             };
             if let Some(error) = failed {
@@ -212,8 +224,19 @@ impl Pool {
         }
     }
 
+    /// A session that nobody had before.
+    fn fresh(&self) -> Result<Lent, Error> {
+        loop {
+            match self.lend()? {
+                (lent, false) => return Ok(lent),
+                // It ends, and so it is dropped when it would be lent next.
+                (mut lent, true) => lent.leave(),
+            }
+        }
+    }
+
     /// Sends one message over a session that is free. Where the session broke down before the message could have been
-    /// delivered, it is sent once more over another, which is why `message` must be readable again, as slices and cursors
+    /// delivered, it is sent once more over a new one, which is why `message` must be readable again, as slices and cursors
     /// are.
     ///
     /// # Errors
@@ -226,7 +249,8 @@ impl Pool {
             Err(crate::Error::Session { .. }) => {}
             _ => return Ok(first?),
         }
-        Ok(self.get()?.send_from(envelope, || Ok(message.clone()))?)
+        // What lies idle may have been closed by the same stroke, so this one is new.
+        Ok(self.fresh()?.send_from(envelope, || Ok(message.clone()))?)
     }
 
     /// How many connections there are, and how many of them are idle.

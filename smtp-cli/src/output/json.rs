@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use smtp_proto::reply::Reply;
 
-use super::{Sent, Summary, To, put};
+use super::{Sent, Session, Summary, To, put};
 use crate::failure::Failure;
 
 /// Prints the summary on standard output.
@@ -12,7 +12,9 @@ pub(crate) fn print(summary: &Summary) {
 }
 
 fn object(summary: &Summary) -> Value {
+    // Who reads this finds every object, also where there was no session to tell of.
     let session = summary.session.as_ref();
+    let tls = session.and_then(|session| session.tls.as_ref());
     json!({
         "outcome": summary.outcome(),
         "exit": summary.exit(),
@@ -23,17 +25,17 @@ fn object(summary: &Summary) -> Value {
             "address": server.address.map(|address| address.ip().to_string()),
         })),
         "route": summary.route,
-        "security": session.map(|session| json!({
-            "mode": session.mode(),
-            "tls": session.tls.as_ref().map(|(version, _)| version),
-            "cipher": session.tls.as_ref().map(|(_, cipher)| cipher),
-            "resumed": session.resumed,
-        })),
-        "authentication": session.map(|session| json!({
-            "mechanism": session.mechanism,
-            "supported": session.supported,
-            "allowed": session.allowed,
-        })),
+        "security": {
+            "mode": session.map_or("none", Session::mode),
+            "tls": tls.map(|(version, _)| version),
+            "cipher": tls.map(|(_, cipher)| cipher),
+            "resumed": session.is_some_and(|session| session.resumed),
+        },
+        "authentication": {
+            "mechanism": session.and_then(|session| session.mechanism.as_ref()),
+            "supported": session.map_or(&[][..], |session| &session.supported),
+            "allowed": session.map_or(&[][..], |session| &session.allowed),
+        },
         "messages": summary.messages.iter().map(message).collect::<Vec<_>>(),
         "flights": summary.flights,
         "seconds": summary.seconds,
@@ -90,6 +92,8 @@ mod tests {
         assert_eq!(object["exit"], 64);
         assert_eq!(object["error"]["kind"], "usage");
         assert_eq!(object["error"]["phase"], Value::Null);
+        assert_eq!(object["security"]["mode"], "none");
+        assert_eq!(object["authentication"]["supported"], json!([]));
         assert_eq!(object.as_object().unwrap().len(), 12);
     }
 }

@@ -214,7 +214,9 @@ impl Summary {
                     () if unknown && !accepted => "unknown",
                     () if accepted => "partial",
                     // What the server says it will not take is not even asked for.
-                    () if refused || (not_sent && self.exit() == status::REFUSED) => "refused",
+                    () if refused || (not_sent && self.failure.is_none() && self.exit() == status::REFUSED) => {
+                        "refused"
+                    }
                     () if deferred && !not_sent => "deferred",
                     () => "failed",
                 }

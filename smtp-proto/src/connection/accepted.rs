@@ -33,7 +33,69 @@ impl fmt::Display for AcceptedError {
 
 impl core::error::Error for AcceptedError {}
 
-/// One connection that a server has accepted. Driven as a [`Connection`](super::Connection) is.
+/// One connection that a server has accepted: [`Server`] on a stack of buffers and TLS. Driven as a
+/// [`Connection`](super::Connection) is: [`poll`](Self::poll) until `None`, answering each question that an [`Event`] asks; then
+/// what [`wants`](Self::wants) says, all at once.
+///
+/// It ends where [`is_over`](Self::is_over) holds *and* [`Wants::write`] is empty: the last reply may still be there. Close
+/// your direction of the stream then, and read what is still coming before you close the rest of it: a socket that is closed
+/// with octets unread resets, and the last reply may be lost.
+///
+/// ```
+/// use smtp_proto::sasl::{Channel, MechanismName, server::Answer, server::Event as Asked};
+/// use smtp_proto::server::{Config, Event};
+/// use smtp_proto::{Accepted, Instant, tls::Facts};
+///
+/// // What a client says; a program reads it from its socket, and gives an acceptor for STARTTLS instead of `None`.
+/// let mut client = &b"EHLO c.example\r\nAUTH PLAIN AHRpbQB0YW5zdGFhZg==\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nHello.\r\n.\r\nQUIT\r\n"[..];
+/// let config = Config::new("mx.example.org")?.mechanisms([MechanismName::Plain]).danger_allow_clear_text_auth(true);
+/// let mut smtp = Accepted::new(config, None)?;
+/// let (mut said, mut message) = (Vec::new(), Vec::new());
+/// let now = Instant::EPOCH; // and from there on, by a clock
+/// loop {
+///     while let Some(event) = smtp.poll(now)? {
+///         match event {
+///             Event::Authenticate { .. } => {
+///                 let channel = smtp.tls().map_or_else(Channel::clear, Facts::channel);
+///                 let nonce = [7; 24]; // random octets, fresh ones each time
+///                 smtp.authentication().expect("asked").begin(&channel, nonce)?;
+///             }
+///             Event::Credentials(Asked::Verify { user, password, .. }) => {
+///                 let known = user == "tim" && password == "tanstaaf".into();
+///                 let answer = if known { Answer::Accept } else { Answer::Refuse };
+///                 smtp.credentials().expect("asked").answer(answer)?;
+///             }
+///             Event::Content { octets, .. } => message.extend(octets),
+///             Event::Abandoned(_) => message.clear(),
+///             _ => {}
+///         }
+///         // Whatever else was asked: yes. In LMTP the end of a message is a question for each recipient.
+///         while let Some(decision) = smtp.decision() {
+///             decision.accept();
+///         }
+///     }
+///     // A program waits for all three at once: to write, to read, and for `deadline`.
+///     let over = smtp.is_over();
+///     let wants = smtp.wants(now);
+///     if !wants.write.is_empty() {
+///         said.extend_from_slice(wants.write);
+///         let written = wants.write.len();
+///         smtp.sent(written);
+///     } else if over {
+///         break;
+///     } else {
+///         let read = client.len().min(wants.read.len());
+///         let (come, rest) = client.split_at(read);
+///         wants.read[..read].copy_from_slice(come);
+///         client = rest;
+///         smtp.received(read);
+///     }
+/// }
+/// assert_eq!(message, b"Hello.\r\n");
+/// assert_eq!(smtp.session().identity().map(|identity| &*identity.user), Some("tim"));
+/// assert!(said.ends_with(b"221 2.0.0 Closing the connection\r\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Accepted {
     stack: Stack,
     server: Server,

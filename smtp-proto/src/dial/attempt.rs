@@ -77,14 +77,16 @@ impl<E> Attempt<E> {
             return 4;
         }
         match &error.cause {
-            Cause::Authentication(AuthenticationError::Refused { .. }) => 11,
-            Cause::Authentication(_) => 10,
-            Cause::Tls(tls::Error::Certificate(_)) => 8,
-            Cause::Tls(tls::Error::NotTls(_)) => 6,
-            Cause::TimedOut { last: None, .. } | Cause::Closed { last: None } => 5,
-            Cause::Tls(_) => 7,
-            _ if error.phase == phase::GREETING => 7,
-            _ => 9,
+            Cause::Authentication(AuthenticationError::Refused { .. }) => 12,
+            Cause::Authentication(_) => 11,
+            Cause::Tls(tls::Error::Certificate(_)) => 9,
+            // Text proves that the other guess is the right one; what became of that is what there is to tell.
+            Cause::Tls(tls::Error::NotTls(b'2'..=b'5')) => 5,
+            Cause::TimedOut { last: None, .. } | Cause::Closed { last: None } => 6,
+            Cause::Tls(tls::Error::NotTls(_)) => 7,
+            Cause::Tls(_) => 8,
+            _ if error.phase == phase::GREETING => 8,
+            _ => 10,
         }
     }
 }
@@ -163,8 +165,15 @@ mod tests {
         let closed = session(phase::TLS, Cause::Closed { last: None });
         let certificate = session(phase::TLS, Cause::Tls(tls::Error::Certificate(tls::CertificateError::SelfSigned)));
         let starttls = session(phase::STARTTLS, Cause::StartTlsUnavailable(None));
-        let rising =
-            [Why::GivenUp, Why::TimedOut(phase::CONNECT), Why::Connect("refused"), closed, certificate, starttls];
+        // A text where TLS was spoken, and then a greeting that has no end: the greeting is what is late.
+        let text = session(phase::TLS, Cause::Tls(tls::Error::NotTls(b'2')));
+        let http = session(phase::TLS, Cause::Tls(tls::Error::NotTls(b'H')));
+        let waited = Duration::from_secs(4);
+        let late = session(phase::GREETING, Cause::TimedOut { waited, last: None });
+        let none = [Why::GivenUp, Why::TimedOut(phase::CONNECT), Why::Connect("refused")];
+        let rising: Vec<_> = none.into_iter().chain([text.clone(), late, http, certificate, starttls]).collect();
+        let other = Failure { attempts: vec![attempt(text), attempt(closed.clone())] };
+        assert_eq!(other.telling(), Some(&attempt(closed)));
         for at in 1..rising.len() {
             let both = vec![attempt(rising[at].clone()), attempt(rising[at - 1].clone())];
             let failure = Failure { attempts: both.clone() };

@@ -69,16 +69,16 @@ pub enum Fitness {
     Over,
 }
 
-/// `true` where the connection was lost, or the server had to close it, before anybody could have had the message: it may
+/// `true` where the connection was lost, or the server had to close it (421), before anybody could have had the message: it may
 /// be sent at once over another connection.
 pub fn is_lost_in_vain(report: &Report) -> bool {
     let lost = |cause: &Cause| matches!(cause, Cause::Closed { .. } | Cause::ServiceClosing(_));
-    let not_sent = |one: &Recipient| match &one.outcome {
-        Outcome::NotSent => true,
-        Outcome::Refused(reply) => reply.code() == Code::SERVICE_CLOSING,
-        _ => false,
-    };
-    report.cut_short.as_ref().is_some_and(|error| lost(&error.cause)) && report.recipients.iter().all(not_sent)
+    let closing =
+        |one: &Recipient| matches!(&one.outcome, Outcome::Refused(reply) if reply.code() == Code::SERVICE_CLOSING);
+    // A 421 in answer to a command of the message's own settles it; the session ends behind it.
+    let over =
+        report.cut_short.as_ref().is_some_and(|error| lost(&error.cause)) || report.recipients.iter().any(closing);
+    over && report.recipients.iter().all(|one| one.outcome.is_not_sent() || closing(one))
 }
 
 #[cfg(test)]
