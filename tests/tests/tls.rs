@@ -9,9 +9,11 @@ use smtp_proto::rustls;
 use smtp_proto::sasl::server::{Answer, Event as Found, Mechanism};
 use smtp_proto::sasl::{BindingKind, Credentials, Error as SaslError, MechanismName, Misuse as SaslMisuse};
 use smtp_proto::tls::{
-    CertificateError, Connector, Error, Facts, Roots, Rustls, RustlsServer, ServerSettings, Settings, Version,
+    Acceptor, CertificateError, Connector, Error, Facts, Roots, Rustls, RustlsServer, ServerSettings, Session,
+    Settings, Version,
 };
 use smtp_proto::{Accepted, Cause, Config, Connection, Misuse, Route, Security, server};
+use tests::tls::Pki;
 use tests::wire::Wire;
 
 /// A key and its certificate, as PEM.
@@ -573,4 +575,53 @@ fn settings_and_identities_show_no_key() {
     for shown in [format!("{settings:?}"), format!("{:?}", settings.connector()), format!("{server:?}")] {
         assert!(shown.contains("..") && !shown.contains("PrivateKey"), "{shown}");
     }
+}
+
+/// Carries what one end of a session says to the other, and gives what that opens.
+fn carry(from: &mut dyn Session, to: &mut dyn Session, plaintext: &[u8]) -> Vec<u8> {
+    let (mut wire, mut opened) = (Vec::new(), Vec::new());
+    from.seal(plaintext, &mut wire).unwrap();
+    to.open(&mut &wire[..], &mut opened, usize::MAX).unwrap();
+    opened
+}
+
+fn shaken() -> (Box<dyn Session>, Box<dyn Session>) {
+    let pki = Pki::new();
+    let (mut client, mut server) = (pki.client.connect("localhost").unwrap(), pki.server.accept().unwrap());
+    while client.is_handshaking() || server.is_handshaking() {
+        carry(&mut *client, &mut *server, b"");
+        carry(&mut *server, &mut *client, b"");
+    }
+    (client, server)
+}
+
+#[test]
+fn behind_the_close_alert_nothing_is_read() {
+    let (mut client, mut server) = shaken();
+    assert_eq!(carry(&mut *server, &mut *client, b"220 mx\r\n"), b"220 mx\r\n");
+    assert!(!client.is_closed_by_peer());
+    let mut wire = Vec::new();
+    server.close();
+    server.seal(b"", &mut wire).unwrap();
+    // RFC 8446 section 6.1: any data received after a closure alert must be ignored.
+    wire.extend_from_slice(b"\x17\x03\x03\x00\x02ab, and what is no record at all");
+    let (mut rest, mut opened) = (&wire[..], Vec::new());
+    assert_eq!(client.open(&mut rest, &mut opened, usize::MAX), Ok(()));
+    assert!(client.is_closed_by_peer() && rest.is_empty() && opened.is_empty());
+}
+
+#[test]
+fn a_broken_session_stays_broken() {
+    let (mut client, mut server) = shaken();
+    let mut wire = Vec::new();
+    server.seal(b"220 mx\r\n", &mut wire).unwrap();
+    // RFC 8446 section 5.2: a record that does not authenticate ends the connection.
+    *wire.last_mut().unwrap() ^= 1;
+    let mut opened = Vec::new();
+    let error = client.open(&mut &wire[..], &mut opened, usize::MAX).unwrap_err();
+    assert!(matches!(error, Error::Failed(_)) && opened.is_empty());
+    wire.clear();
+    server.seal(b"250 ok\r\n", &mut wire).unwrap();
+    assert_eq!(client.open(&mut &wire[..], &mut opened, usize::MAX), Err(error));
+    assert!(opened.is_empty());
 }

@@ -245,6 +245,7 @@ mod tests {
             (&b"GET / HTTP/1.1\r\n\r\n"[..], "405", Kind::NotConnect),
             (b"CONNECT mx HTTP/1.1\r\n\r\n", "400", Kind::MalformedRequest("the target")),
             (b"CONNECT mx:25 HTTP/3.1\r\n\r\n", "400", Kind::MalformedRequest("the version")),
+            (b"CON\x01NECT mx:25 HTTP/1.1\r\n\r\n", "400", Kind::MalformedRequest("the first line")),
             (
                 b"CONNECT mx:25 HTTP/1.1\r\nX: a\0b\r\n\r\n",
                 "400",

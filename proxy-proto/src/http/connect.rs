@@ -484,6 +484,8 @@ mod tests {
         assert_eq!(got("\u{5}\u{0}"), Some(Kind::Speaks(Spoken::Socks5)));
         assert_eq!(got("HTTP/2 200\r\n\r\n"), Some(Kind::MalformedHead("the version")));
         assert_eq!(got("HTTP/1.1 2x0 OK\r\n\r\n"), Some(Kind::MalformedHead("the status")));
+        // A CR that ends no line ends no head either (RFC 9112, section 2.2).
+        assert_eq!(got("HTTP/1.1 200 OK\r\nX: y\r\n\r\r\n"), Some(Kind::MalformedHead("the end of a line")));
         assert_eq!(got(&"HTTP/1.1 100 x\r\n\r\n".repeat(9)), Some(Kind::Http { status: 100, reason: "x".into() }));
         let fields = "a:b\r\n".repeat(129);
         assert!(matches!(got(&format!("HTTP/1.1 200 x\r\n{fields}\r\n")), Some(Kind::MalformedHead(_))));
@@ -549,6 +551,12 @@ mod tests {
         said(&mut machine);
         assert_eq!(heard(&mut machine, reply), WAIT);
         assert!(machine.finish().is_err_and(|error| error.challenge().is_some()), "within the content");
+        // Content that cannot be passed is as good as a connection that is not kept.
+        let mut machine = connect(Authorization::Challenged(aladdin()));
+        said(&mut machine);
+        let chunked = "HTTP/1.1 407 x\r\nProxy-Authenticate: Basic realm=x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(heard(&mut machine, chunked), WAIT);
+        assert!(heard(&mut machine, "no size\r\n").0.is_err_and(|error| error.challenge().is_some()));
         let mut machine = connect(Authorization::Challenged(aladdin()));
         said(&mut machine);
         assert_eq!(heard(&mut machine, &format!("{reply}abc")), WAIT);

@@ -625,4 +625,18 @@ mod tests {
         assert_eq!(DotStuffing::new(LineEndings::Strict).pass(&message), BLOCK);
         assert_eq!(DotStuffing::dotless(LineEndings::Strict).pass(&message), message.len());
     }
+
+    #[test]
+    fn behind_the_end_nothing_is_taken() {
+        for (message, flawed) in [(&b"a\r\n.\r\n"[..], false), (b"a\nb\r\n.\r\n", true)] {
+            let mut unstuffing = Unstuffing::new(false);
+            let mut content = Vec::new();
+            let end = if flawed { Err(UnstuffingError::BareLineEnding) } else { Ok(true) };
+            assert_eq!(unstuffing.receive(&mut &message[..], &mut content), end);
+            let whole = content.clone();
+            let mut behind = &b"MAIL FROM:<>\r\n"[..];
+            assert_eq!(unstuffing.receive(&mut behind, &mut content), end, "the same for ever");
+            assert_eq!((behind, content), (&b"MAIL FROM:<>\r\n"[..], whole));
+        }
+    }
 }

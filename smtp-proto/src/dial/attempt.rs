@@ -244,4 +244,22 @@ mod tests {
         }
         assert!(Failure::<&str> { attempts: vec![] }.to_string().contains("nothing was tried"));
     }
+
+    #[test]
+    fn what_was_answered_on_a_new_connection_has_least_to_tell() {
+        use proxy_proto::http::{Authorization, Config, Connect};
+        use proxy_proto::{Credentials, Instant, Machine};
+        let authorization = Authorization::Challenged(Credentials::new("alice", "hunter2"));
+        let config = Config { authorization, ..Config::default() };
+        let mut tunnel = Connect::new(&"mx.example.org:25".parse().unwrap(), config).unwrap();
+        tunnel.transmit(Instant::EPOCH, &mut Vec::new());
+        let reply = b"HTTP/1.0 407 x\r\nProxy-Authenticate: Basic realm=r\r\n\r\n";
+        let challenged = tunnel.receive(Instant::EPOCH, &mut &reply[..]).unwrap_err();
+        let error = Error { phase: challenged.phase(), hop: None, cause: Cause::Tunnel(challenged) };
+        let redial = attempt(Why::Session { error, source: None });
+        let refused = attempt(Why::Connect("refused"));
+        for attempts in [vec![redial.clone(), refused.clone()], vec![refused.clone(), redial]] {
+            assert_eq!(Failure { attempts }.telling(), Some(&refused));
+        }
+    }
 }
