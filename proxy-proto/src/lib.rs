@@ -43,7 +43,7 @@
 //!
 //! | feature | what it adds | default |
 //! |---|---|---|
-//! | `digest` | Digest authentication to HTTP proxies (RFC 7616), which needs hash functions | yes |
+//! | `digest` | Digest authentication to HTTP proxies (RFC 7616; RFC 2617 where the proxy names no `qop`), which needs hash functions | yes |
 //!
 //! The crate is `no_std` with `alloc` in any case.
 //!

@@ -62,7 +62,7 @@ pub(crate) enum RuntimeArg {
 pub(crate) enum LineEndingsArg {
     /// Bare CR and bare LF become CRLF
     Canonical,
-    /// A message with a bare CR or LF is refused
+    /// A message with a bare CR or LF, or with a NUL, is refused
     Strict,
     /// All octets stay as they are; this takes a server that offers CHUNKING and BINARYMIME
     Exact,

@@ -243,17 +243,23 @@ fn the_flights_of_all_connections_are_counted() {
 
 #[test]
 fn line_endings_can_be_checked() {
-    let bare = file(b"Subject: a\r\n\r\nb\nc\r\n");
-    for runtime in RUNTIMES {
-        let (url, server) = scripted(&[GREETING, EHLO, OK, OK, GO, OK, BYE]);
-        let ran = send(runtime, &url, &[&CLEAR[..], &["--message", text(bare.path())]].concat());
-        assert_eq!(ran.status, 0, "{ran:?}");
-        assert!(server.join().unwrap().contains("\r\nb\r\nc\r\n.\r\n"));
-        let (url, server) = scripted(&[GREETING, EHLO, OK, OK, GO, ""]);
-        let ran =
-            send(runtime, &url, &[&CLEAR[..], &["--message", text(bare.path()), "--line-endings", "strict"]].concat());
-        assert_eq!((ran.status, &ran.json()["error"]["kind"]), (66, &"input".into()), "{ran:?}");
-        assert!(!server.join().unwrap().contains("\r\n.\r\n"));
+    let canonical = [
+        (&b"Subject: a\r\n\r\nb\nc\r\n"[..], "\r\nb\r\nc\r\n.\r\n"),
+        (b"Subject: a\r\n\r\nb\0\r\n", "\r\nb\0\r\n.\r\n"),
+    ];
+    for (message, sent) in canonical {
+        let odd = file(message);
+        for runtime in RUNTIMES {
+            let (url, server) = scripted(&[GREETING, EHLO, OK, OK, GO, OK, BYE]);
+            let ran = send(runtime, &url, &[&CLEAR[..], &["--message", text(odd.path())]].concat());
+            assert_eq!(ran.status, 0, "{ran:?}");
+            assert!(server.join().unwrap().contains(sent));
+            let (url, server) = scripted(&[GREETING, EHLO, OK, OK, GO, ""]);
+            let strict = ["--message", text(odd.path()), "--line-endings", "strict"];
+            let ran = send(runtime, &url, &[&CLEAR[..], &strict].concat());
+            assert_eq!((ran.status, &ran.json()["error"]["kind"]), (66, &"input".into()), "{ran:?}");
+            assert!(!server.join().unwrap().contains("\r\n.\r\n"));
+        }
     }
 }
 

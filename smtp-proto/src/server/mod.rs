@@ -19,7 +19,7 @@
 //! | a parameter of MAIL or RCPT | 503 | 555: nothing was offered (section 4.1.1.11) | 555 where not offered |
 //! | an address that needs SMTPUTF8 | 503 | 553 | 553 where MAIL did not say SMTPUTF8 |
 //! | BDAT | 503, octets passed over | 503, octets passed over (RFC 3030 section 2) | taken, 502 where not offered |
-//! | AUTH | 503 | 503 (RFC 4954 section 4 announces it by EHLO) | taken, 503 within a transaction or once it has succeeded |
+//! | AUTH | 503 | 503: it is announced by EHLO (RFC 4954 section 3) | taken, 503 within a transaction or once it has succeeded |
 //! | STARTTLS | taken, 502 where not offered | taken | taken, 503 under TLS |
 //! | ETRN, XCLIENT | 503 | 503 | taken, 503 within a transaction |
 //!

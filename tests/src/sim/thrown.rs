@@ -213,7 +213,7 @@ fn message(dice: &mut Dice, at: usize) -> Message {
             by: dice.one_in(20),
             priority: dice.one_in(20),
             require_tls: dice.one_in(30),
-            prdr: dice.one_in(6),
+            prdr: dice.one_in(10),
         },
         abandoned: dice.one_in(60),
     }

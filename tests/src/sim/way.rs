@@ -53,16 +53,21 @@ impl Far<'_> {
                 let heard = machine.receive(now, &mut rest);
                 let mut failed = heard.is_err() || machine.expire(now).is_err();
                 let proxy = &plan.proxies[*at];
+                // It knows Digest as RFC 2069 had it.
+                let is_old = plan.seed % 2 == 1;
                 let mut asked = None;
                 if let Some(request) = heard.ok().flatten() {
                     if proxy.refuses {
                         answered(machine.refused(403, "No"));
                         asked = Some((request.target, false));
-                    } else if lets_through(proxy, &request) {
+                    } else if lets_through(proxy, &request, is_old) {
                         answered(machine.granted());
                         asked = Some((request.target, true));
                     } else {
-                        let digest = "Digest realm=\"x\", nonce=\"abc\", qop=\"auth\", algorithm=SHA-256";
+                        let digest = match is_old {
+                            true => "Digest realm=\"x\", nonce=\"abc\"",
+                            false => "Digest realm=\"x\", nonce=\"abc\", qop=\"auth\", algorithm=SHA-256",
+                        };
                         let challenge = if proxy.wants == Wants::Digest { digest } else { "Basic realm=\"x\"" };
                         failed = proxy.wants == Wants::PasswordAnew;
                         answered(machine.challenge(&[challenge], !failed));
@@ -129,8 +134,12 @@ fn is_fred(shown: &Credentials) -> bool {
     *shown == Credentials::new("fred", "open sesame")
 }
 
-fn lets_through(proxy: &Proxy, request: &http::Request) -> bool {
-    let digest = || request.authorization.as_ref().is_some_and(|shown| shown.expose().starts_with(b"Digest "));
+fn lets_through(proxy: &Proxy, request: &http::Request, is_old: bool) -> bool {
+    let digest = || {
+        let shown = request.authorization.as_ref().map_or(&b""[..], |shown| shown.expose());
+        let qop = shown.windows(4).any(|part| part == b"qop=");
+        shown.starts_with(b"Digest ") && qop != is_old
+    };
     match proxy.wants {
         Wants::Nothing => true,
         Wants::Digest => proxy.knows && digest(),

@@ -138,7 +138,7 @@ fn helo_gives_plain_smtp() {
 
 #[test]
 fn behind_helo_there_are_no_extensions() {
-    // RFC 5321 sections 2.2.1 and 4.1.1.11, RFC 4954 section 4, RFC 1985 section 4.
+    // RFC 5321 sections 2.2.1 and 4.1.1.11, RFC 4954 section 3, RFC 1985 section 4.
     let config = config().with("ETRN").unwrap().permit_xclient(true).mechanisms([MechanismName::Plain]).starttls(true);
     let words = "C: AUTH PLAIN AHRpbQBzZWNyZXQ=
          C: ETRN a.example
