@@ -286,9 +286,10 @@ proptest! {
     }
 }
 
-/// A session that opens what it hears as it is, and cannot seal but in its handshake.
+/// A session that opens what it hears as it is, and cannot seal more than so much at once.
 struct Unsealing {
     greeted: bool,
+    most: usize,
 }
 
 impl tls::Session for Unsealing {
@@ -299,8 +300,12 @@ impl tls::Session for Unsealing {
         Ok(())
     }
 
-    fn seal(&mut self, plaintext: &[u8], _: &mut Vec<u8>) -> Result<(), tls::Error> {
-        if plaintext.is_empty() { Ok(()) } else { Err(tls::Error::Failed("no more records".into())) }
+    fn seal(&mut self, plaintext: &[u8], output: &mut Vec<u8>) -> Result<(), tls::Error> {
+        if plaintext.len() > self.most {
+            return Err(tls::Error::Failed("no more records".into()));
+        }
+        output.extend_from_slice(plaintext);
+        Ok(())
     }
 
     fn close(&mut self) {}
@@ -318,17 +323,17 @@ impl tls::Session for Unsealing {
     }
 }
 
-struct Unsealed;
+struct Unsealed(usize);
 
 impl tls::Connector for Unsealed {
     fn connect(&self, _: &str) -> Result<Box<dyn tls::Session>, Misuse> {
-        Ok(Box::new(Unsealing { greeted: false }))
+        Ok(Box::new(Unsealing { greeted: false, most: self.0 }))
     }
 }
 
 #[test]
 fn what_cannot_be_sealed_ends_the_session_and_not_a_word_of_it_leaves() {
-    let mut heard = Heard::new(config(Security::Implicit).tls(Unsealed), Route::direct());
+    let mut heard = Heard::new(config(Security::Implicit).tls(Unsealed(0)), Route::direct());
     let error = heard.hear(&[b"\x16", b"220 mx\r\n", b"250 mx\r\n"], usize::MAX);
     let error = error.or_else(|| heard.poll().err()).expect("a failure");
     assert_eq!(error.cause, Cause::Tls(tls::Error::Failed("no more records".into())));
@@ -406,4 +411,40 @@ fn what_a_method_says_when_its_time_is_over_is_told_as_it_is() {
     let error = heard.poll().unwrap_err();
     assert!(matches!(&error.cause, Cause::Tunnel(tunnel) if tunnel.to_string().contains("no ticket came")), "{error}");
     assert_eq!(error.hop, Some(hop));
+}
+
+#[test]
+fn a_message_with_a_gap_is_not_ended_and_told_as_not_sent() {
+    // Whole records are sealed from where they lie; the rest, with the final dot, could be sealed in the second case, and not
+    // in the first.
+    for lines in [5_000, 2_050] {
+        let mut heard = Heard::new(config(Security::Implicit).tls(Unsealed(100)), Route::direct());
+        heard.hear(&[b"\x16", b"220 mx\r\n", b"250 mx\r\n"], usize::MAX);
+        let envelope = Envelope::new("a@example.org", ["b@example.net"]).unwrap();
+        heard.connection.send(envelope, Default::default()).unwrap();
+        heard.speak();
+        for reply in [&b"250 ok\r\n"[..], b"250 ok\r\n", b"354 go\r\n"] {
+            heard.connection.wants(heard.now).read[..reply.len()].copy_from_slice(reply);
+            heard.connection.received(reply.len());
+            heard.poll().unwrap();
+            if reply[0] == b'2' {
+                heard.speak();
+            }
+        }
+        let message = b"a line\r\n".repeat(lines);
+        let before = heard.said.len();
+        let taken = heard.connection.body(heard.now).expect("its turn").write(&mut &message[..]).unwrap();
+        assert!(taken > 16_384);
+        let error = loop {
+            heard.speak();
+            if let Err(error) = heard.poll() {
+                break error;
+            }
+        };
+        assert_eq!(error.cause, Cause::Tls(tls::Error::Failed("no more records".into())));
+        heard.speak();
+        let left = &heard.said[before..];
+        assert!(left.is_empty(), "{lines}: {}", left.escape_ascii());
+        assert!(heard.told.iter().any(|event| event == "sent not sent"), "{lines}: {:?}", heard.told);
+    }
 }

@@ -8,7 +8,7 @@ use smtp_proto::client::{Envelope, Outcome, Report};
 use smtp_proto::command::Command;
 use smtp_proto::dial::{Dialer, Policy, Why};
 use smtp_proto::session::{
-    Did, Error, FAREWELL, Fitness, Next, Once, OpenMessage, Race, Reuse, Session, Source, Step, Task,
+    Did, Error, FAREWELL, Fitness, Next, Once, OpenMessage, Race, Reuse, Session, Source, Step, Task, is_lost_in_vain,
 };
 use smtp_proto::{Cause, Config, Instant, Misuse, Route, Security};
 
@@ -43,8 +43,8 @@ impl Server {
             let line: String = self.heard.drain(..end + 2).collect();
             let line = line.trim_end();
             let reply = match line {
-                "." => "250 taken",
-                _ if self.in_message => continue,
+                "." if self.refuse.0 != "." => "250 taken",
+                _ if self.in_message && line != "." => continue,
                 _ if line.starts_with(self.refuse.0) => self.refuse.1,
                 "DATA" => "354 go",
                 "QUIT" => "221 bye",
@@ -66,6 +66,9 @@ fn config() -> Config {
 }
 
 fn fill(source: &mut Source<Octets, &'static str>) {
+    // What is read is nobody's business.
+    let shown = format!("{source:?}");
+    assert!(shown.contains("taken") && !shown.contains("hello") && !shown.contains("secret"), "{shown}");
     source.fill(|from, into| {
         let n = from.len().min(into.len());
         into[..n].copy_from_slice(&from[..n]);
@@ -188,6 +191,10 @@ fn a_message_that_does_not_open_though_it_said_so_is_told_of_too() {
     let mut task = session.send(NOW, Envelope::new("s@example.org", THREE).unwrap(), message).unwrap();
     let report = run(&mut session, &mut server, &mut task).unwrap().unwrap();
     assert_eq!(told(&report), [(THREE[0], true, false), (THREE[1], true, false), (THREE[2], false, true)]);
+    // One that never opens is a slip, and is told at once.
+    let mut task = session.send(NOW, Envelope::new("s@example.org", THREE).unwrap(), Boastful(None)).unwrap();
+    let outcome = run(&mut session, &mut server, &mut task).unwrap();
+    assert!(matches!(outcome, Err(Error::Misuse(Misuse::Empty { .. }))), "{outcome:?}");
 }
 
 #[test]
@@ -309,6 +316,78 @@ fn a_write_of_nothing_is_a_failed_write_and_a_close_that_nobody_asked_for_means_
     };
     let Some(Error::Session { error, .. }) = failed else { panic!("{failed:?}") };
     assert!(matches!(error.cause, Cause::Closed { .. }), "{error}");
+}
+
+#[test]
+fn what_was_answered_to_a_task_that_was_left_is_nobodys() {
+    let mut server = Server::new("250 mx");
+    let mut session = opened(&mut server);
+    let mut left = session.command(NOW, Command::noop()).unwrap();
+    assert!(matches!(session.step(NOW, &mut left), Step::Turn(None)));
+    // Its words leave, and the answer is there, when the next is asked for.
+    while !session.turn(NOW).write.is_empty() || session.turn(NOW).flush {
+        take_turn(&mut session, &mut server);
+    }
+    take_turn(&mut session, &mut server);
+    server.refuse = ("VRFY", "252 perhaps");
+    let mut next = session.command(NOW, Command::vrfy("somebody").unwrap()).unwrap();
+    let reply = run(&mut session, &mut server, &mut next).unwrap().unwrap();
+    assert_eq!(reply.code().number(), 252);
+}
+
+#[test]
+fn lost_in_vain_is_a_message_that_nobody_can_have() {
+    // Where the server stops, and with which words; `None`, with none.
+    for (stop, words, vain) in [
+        ("MAIL", Some("421 4.3.2 going down"), true),
+        ("MAIL", None, true),
+        ("RCPT", None, true),
+        ("DATA", None, true),
+        (".", None, false),
+    ] {
+        let mut server = Server::new("250 mx");
+        server.refuse = (stop, words.unwrap_or_default());
+        let mut session = opened(&mut server);
+        let message: Octets = b"hello\r\n";
+        let envelope = Envelope::new("s@example.org", ["a@example.net"]).unwrap();
+        let mut task = session.send(NOW, envelope, Once::new(message)).unwrap();
+        let mut report = None;
+        for _ in 0..100 {
+            match session.step(NOW, &mut task) {
+                Step::Done(outcome) => {
+                    report = Some(outcome.unwrap());
+                    break;
+                }
+                Step::Failed(error) => panic!("{stop}: {error}"),
+                Step::Turn(Some(source)) => fill(source),
+                Step::Turn(None) => {}
+            }
+            // An answer without words is the end of the stream.
+            let silent = words.is_none() && server.said == b"\r\n";
+            match silent && session.turn(NOW).write.is_empty() && !session.turn(NOW).flush {
+                true => session.did(Did::Read(Ok(0))),
+                false => take_turn_if_any(&mut session, &mut server),
+            }
+        }
+        let report = report.expect("an outcome");
+        assert!(!report.is_accepted());
+        if words.is_none() {
+            assert_eq!(is_lost_in_vain(&report), vain, "{stop}: {report}");
+        } else {
+            // The refusal came first, and the connection's end is told by whatever comes next.
+            assert!(report.recipients.iter().all(|one| !matches!(one.outcome, Outcome::Accepted(_))));
+        }
+    }
+}
+
+#[test]
+fn debug_of_a_link_shows_how_it_stands_and_no_octet() {
+    use smtp_proto::session::Link;
+    let connection = smtp_proto::Connection::new(config(), Route::direct()).unwrap();
+    let mut link: Link<_, &str> = Link::new(connection);
+    assert_eq!(format!("{link:?}"), "Link { parting: false, .. }");
+    link.leave(NOW);
+    assert_eq!(format!("{link:?}"), "Link { parting: true, .. }");
 }
 
 // --- Races.

@@ -608,6 +608,9 @@ fn behind_the_close_alert_nothing_is_read() {
     let (mut rest, mut opened) = (&wire[..], Vec::new());
     assert_eq!(client.open(&mut rest, &mut opened, usize::MAX), Ok(()));
     assert!(client.is_closed_by_peer() && rest.is_empty() && opened.is_empty());
+    let mut later = &b"and more of it"[..];
+    assert_eq!(client.open(&mut later, &mut opened, usize::MAX), Ok(()));
+    assert!(later.is_empty() && opened.is_empty());
 }
 
 #[test]

@@ -151,8 +151,11 @@ impl Stack {
                 Some(lower) => &mut lower.said,
                 None => self.outgoing.tail(),
             };
-            let sealed = floor.session.seal(&floor.said, output);
-            if let Some(error) = floor.broken.take().or(sealed.err()) {
+            // Behind what could not be sealed nothing follows but the session's own words: a message would have a gap.
+            let broken = floor.broken.take();
+            let said = if broken.is_some() { &[] } else { &*floor.said };
+            let sealed = floor.session.seal(said, output);
+            if let Some(error) = broken.or(sealed.err()) {
                 result = result.and(Err(Broken { floor: at, error }));
             }
             floor.said.clear();

@@ -226,7 +226,9 @@ impl Connection {
             if count != self.noted {
                 self.noted = count;
                 self.ends.retain(|(transaction, _)| *transaction != ended);
-                self.ends.push_back((ended, self.stack.outgoing.written()));
+                // An end that could not be sealed is beyond all that can leave.
+                let end = self.stack.outgoing.written() + u64::from(lowered.is_err());
+                self.ends.push_back((ended, end));
             }
         }
         if let Err(broken) = lowered {

@@ -120,6 +120,7 @@ fn bare(mailbox: &str) -> &str {
 mod tests {
     use super::super::is_read_and_written;
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn values_are_those_of_their_rfcs() {

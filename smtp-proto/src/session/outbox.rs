@@ -15,9 +15,9 @@ use core::iter::Fuse;
 use super::Error;
 use super::source::Source;
 use super::task::Task;
-use crate::Connection;
 use crate::body::LineEndings;
 use crate::client::{Envelope, Event, Report, TransactionId};
+use crate::{Connection, Misuse};
 
 /// Messages queued before the one whose turn it is was handed over: their commands may follow it at once.
 const AHEAD: usize = 2;
@@ -107,6 +107,10 @@ impl<O: Open<E>, E> Due<O, E> {
         let Some(opened) = self.message.open() else {
             self.parts.extend(unbegun);
             self.give_up();
+            // Whom the message cannot be read for once more is told of in the report. But there must be something to tell.
+            if self.report.is_none() {
+                self.failed = Some(Misuse::Empty { what: "source of the message" }.into());
+            }
             return None;
         };
         let queued = opened.map_err(Error::Message).and_then(|from| Ok((connection.send(envelope, endings)?, from)));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sasl::{self, Credentials as Known};
+use alloc::boxed::Box;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
