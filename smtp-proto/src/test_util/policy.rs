@@ -29,7 +29,7 @@ const MECHANISMS: [MechanismName; 9] = [
 ];
 
 /// Every extension that the machine has beyond its default, so that nothing is missing that is not taken away.
-const EXTENSIONS: [&str; 7] = [
+const EXTENSIONS: [&str; 8] = [
     "BINARYMIME",
     "DSN",
     "REQUIRETLS",
@@ -37,6 +37,7 @@ const EXTENSIONS: [&str; 7] = [
     "MT-PRIORITY",
     "FUTURERELEASE 999999999 9999-12-31T23:59:59Z",
     "RRVS",
+    "PRDR",
 ];
 
 /// How the server behaves. By default it offers every extension, in clear and without AUTH, and accepts everything.
