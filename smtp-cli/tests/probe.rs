@@ -228,6 +228,24 @@ fn nothing_takes_longer_than_the_budget() {
 }
 
 #[test]
+fn a_greeting_without_an_end_is_late() {
+    // To a hello of TLS it is an answer in clear, which proves no more than that.
+    let address = everyone(|mut stream| {
+        let _ = stream.write_all(b"220-mx.example.org is th");
+        drain(&mut stream);
+    });
+    for runtime in RUNTIMES {
+        let ran = probe(runtime, &address, &["--budget", "1s"]);
+        let error = &ran.json()["error"];
+        assert_eq!(
+            (ran.status, &error["kind"], &error["phase"]),
+            (75, &"timeout".into(), &"greeting".into()),
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
 fn names_and_ports_that_lead_nowhere() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for runtime in RUNTIMES {

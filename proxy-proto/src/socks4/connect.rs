@@ -75,7 +75,8 @@ impl Steps for Dialogue {
             let Some(octet) = octet(input) else { return Ok(None) };
             self.held.push(octet);
             match *self.held {
-                [0] => {}
+                // The reply's version "should be 0"; some proxies repeat the request's.
+                [0 | 4] => {}
                 [other] => return Err(Kind::Speaks(Spoken::by(other))),
                 // Told at once: some proxies close before the rest of a refusal.
                 [_, code] => {
@@ -179,8 +180,10 @@ mod tests {
 
     #[test]
     fn every_code_is_typed() {
-        for code in 0..=255u8 {
-            let (got, _) = answer(&[0, code, 0, 0, 0, 0, 0, 0]);
+        // Some proxies repeat the request's version in the reply.
+        for (version, code) in (0..=255u8).flat_map(|code| [(0, code), (4, code)]) {
+            let (got, left) = answer(&[version, code, 0, 0, 0, 0, 0, 0]);
+            assert!(got.is_err() || left == 0);
             let kind = got.err().map(|error| error.kind().clone());
             let refusal = match code {
                 90 => None,

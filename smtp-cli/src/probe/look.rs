@@ -137,19 +137,22 @@ impl Look {
     /// How much it has to tell of its port.
     pub(super) fn rank(&self) -> u8 {
         if self.is_secure() {
-            return 7;
+            return 9;
         }
         if self.distrust.is_some() {
-            return 6;
+            return 8;
         }
         if self.talk.heard.greeting.is_some() {
-            return 5;
+            return 7;
         }
         match self.talk.server_cause() {
             _ if self.settled => 0,
-            Some(Cause::Tls(_) | Cause::Malformed(_)) => 4,
-            Some(Cause::Closed { .. }) => 3,
-            Some(_) => 2,
+            Some(Cause::Malformed(_)) => 6,
+            // Text, such as a greeting begins with: the look that waits for one has more to tell of it.
+            Some(Cause::Tls(tls::Error::NotTls(b'2'..=b'5'))) => 2,
+            Some(Cause::Tls(_)) => 5,
+            Some(Cause::Closed { .. }) => 4,
+            Some(_) => 3,
             None => 1,
         }
     }
