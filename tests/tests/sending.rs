@@ -1,11 +1,14 @@
 //! How messages are sent: grouping and what it costs, chunks, policies, and servers that bear less than they offer.
 
+use std::sync::Arc;
+
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{
     self, BodyKind, Client, Envelope, Event, Outcome, Report, Require, Ret, StartTls, TransactionId,
 };
 use smtp_proto::{Cause, Config, Grouping, Instant, Machine, Misuse, Security, server};
 use tests::dialogue::{Dialogue, describe_report};
+use tests::tls::Pki;
 use tests::wire::Wire;
 
 fn config() -> Config {
@@ -85,6 +88,37 @@ fn a_large_message_goes_in_chunks_at_every_cut() {
             assert!(report.commands > 16, "MAIL, RCPT and the chunks");
         }
         assert!(wire.arrived.len() == 2 && wire.arrived.iter().all(|one| one.content == expected), "pieces of {piece}");
+    }
+}
+
+#[test]
+fn chunks_fill_the_records_of_tls() {
+    let pki = Pki::new();
+    let message = b"0123456789abcd\r\n".repeat(1 << 16);
+    for piece in [1000, 1 << 16, usize::MAX] {
+        for endings in [LineEndings::Canonical, LineEndings::Exact] {
+            let client = config().security(Security::Implicit).tls(pki.client.clone());
+            let server = server_config().with("BINARYMIME").unwrap();
+            let mut wire = Wire::new(client, server, Some(Arc::new(pki.server.clone())), true, usize::MAX);
+            assert!(wire.run_until(|event| *event == Event::Ready), "{:?}", wire.failure);
+            let before = wire.from_client.len();
+            let pieces: Vec<&[u8]> = message.chunks(message.len().min(piece)).collect();
+            assert!(wire.send_pieces(&envelope(), endings, &pieces).is_accepted());
+            assert!(wire.arrived[0].content == message);
+            // RFC 8446 sections 5.1 and 5.2: 2^14 octets, one that says what they are, and a tag of 16 behind a header of 5.
+            let (mut records, mut rest) = ((0, 0), &wire.from_client[before..]);
+            while let [_, _, _, high, low, behind @ ..] = rest {
+                let size = usize::from(u16::from_be_bytes([*high, *low]));
+                if size == (1 << 14) + 1 + 16 {
+                    records.0 += 1
+                } else {
+                    records.1 += 1
+                }
+                rest = &behind[size..];
+            }
+            // The trial and the end of the message are short, with the commands before them.
+            assert!(records.0 >= 63 && records.1 <= 3, "{records:?}, pieces of {piece}, {endings:?}");
+        }
     }
 }
 

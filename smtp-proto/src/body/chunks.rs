@@ -5,6 +5,7 @@
 //! - A chunk's size stands before its octets, so one chunk is gathered at a time; the size of the message need not be known.
 //! - Nothing is searched for an end, so nothing is doubled. Line endings are made as for DATA.
 //! - How a message is cut into chunks depends on its octets alone, not on the pieces it was written in.
+//! - What completes a chunk is put out from where it lies; only what is behind the last full chunk of a piece is gathered.
 
 use alloc::vec::Vec;
 
@@ -21,8 +22,8 @@ pub struct Chunks {
 
 impl Chunks {
     /// Octets of each chunk but the last: so many that the command before them and the reply cost nothing, and so few that
-    /// they can be held.
-    pub const SIZE: usize = 64 * 1024;
+    /// they can be held. With that command they are 64 KiB, four records of TLS without a short one behind them.
+    pub const SIZE: usize = 64 * 1024 - "BDAT 65524\r\n".len();
 
     /// An encoder at the head of a message.
     pub fn new(endings: LineEndings) -> Self {
@@ -70,6 +71,30 @@ impl Chunks {
         }
     }
 
+    /// Whether the message is known to go on behind this chunk once `piece` is written.
+    pub(crate) fn reaches_beyond(&self, piece: &[u8]) -> bool {
+        self.gathered.len() + piece.len() > Self::SIZE
+    }
+
+    /// How many octets at the front of `piece` complete this chunk as they are: none where it [is full](Self::is_full). They
+    /// count as written, and are for [`chunk_with`](Self::chunk_with).
+    ///
+    /// `None` where they must be [written](Self::write): the message may end with them, or they go out as something else.
+    pub(crate) fn complete(&mut self, piece: &[u8]) -> Option<usize> {
+        if !self.reaches_beyond(piece) {
+            return None;
+        }
+        let missing = Self::SIZE.saturating_sub(self.gathered.len());
+        if let Some(lines) = &mut self.lines {
+            let mut behind = lines.clone();
+            if behind.pass(&piece[..missing]) < missing {
+                return None;
+            }
+            *lines = behind;
+        }
+        Some(missing)
+    }
+
     /// What was written and not put out.
     pub(crate) fn gathered(&self) -> &[u8] {
         &self.gathered
@@ -95,31 +120,38 @@ impl Chunks {
 
     /// Completes the last line, and appends the last chunk with its command, which may be empty; gives its size.
     pub fn end(&mut self, output: &mut Vec<u8>) -> usize {
-        if let Some(lines) = &mut self.lines {
-            lines.end_line(&mut self.gathered);
-        }
+        self.complete_line();
         self.put(self.gathered.len(), " LAST", output)
     }
 
-    /// Puts out the command of a full chunk, and gives its octets to `take`; gives its size.
-    pub(crate) fn chunk_with(&mut self, output: &mut Vec<u8>, take: impl FnOnce(&mut Vec<u8>, &[u8])) -> usize {
-        self.put_with(Self::SIZE.min(self.gathered.len()), "", output, take)
+    fn put(&mut self, size: usize, last: &str, output: &mut Vec<u8>) -> usize {
+        self.put_with(size, last, &[], output, |output, gathered, _| output.extend_from_slice(gathered))
     }
 
-    fn put(&mut self, size: usize, last: &str, output: &mut Vec<u8>) -> usize {
-        self.put_with(size, last, output, |output, octets| output.extend_from_slice(octets))
+    /// Appends the command of a full chunk, whose last octets are those that [complete](Self::complete) it, and gives its octets to
+    /// `take`, those that were gathered first; gives its size.
+    pub(crate) fn chunk_with(
+        &mut self,
+        completing: &[u8],
+        output: &mut Vec<u8>,
+        take: impl FnOnce(&mut Vec<u8>, &[u8], &[u8]),
+    ) -> usize {
+        let size = Self::SIZE.min(self.gathered.len() + completing.len());
+        self.put_with(size, "", completing, output, take)
     }
 
     fn put_with(
         &mut self,
         size: usize,
         last: &str,
+        completing: &[u8],
         output: &mut Vec<u8>,
-        take: impl FnOnce(&mut Vec<u8>, &[u8]),
+        take: impl FnOnce(&mut Vec<u8>, &[u8], &[u8]),
     ) -> usize {
         text::put(output, format_args!("BDAT {size}{last}\r\n"));
-        take(output, &self.gathered[..size]);
-        self.gathered.drain(..size);
+        let gathered = size - completing.len();
+        take(output, &self.gathered[..gathered], completing);
+        self.gathered.drain(..gathered);
         size
     }
 }
@@ -135,7 +167,7 @@ mod tests {
                 let taken = chunks.write(piece)?;
                 assert!(taken > 0, "a chunk that is full is put out at once here");
                 piece = &piece[taken..];
-                if chunks.is_full() {
+                while chunks.is_full() {
                     assert_eq!(chunks.chunk(&mut wire), Chunks::SIZE);
                 }
             }
@@ -181,7 +213,7 @@ mod tests {
         assert!(content == b"0123456\r\n.89\r\n".repeat(20_000));
         // A message of just one chunk needs no empty last one.
         let one = encode(&[b'x'; Chunks::SIZE], 1000, LineEndings::Exact).unwrap();
-        assert!(one.starts_with(b"BDAT 65536 LAST\r\n"));
+        assert!(one.starts_with(b"BDAT 65524 LAST\r\n"));
     }
 
     #[test]
@@ -237,19 +269,19 @@ mod tests {
     #[test]
     fn a_chunk_is_full_where_the_message_is_known_to_go_on() {
         let mut chunks = Chunks::new(LineEndings::Exact);
-        // RFC 3030 leaves sizes to the client.
-        assert_eq!(Chunks::SIZE, 65_536);
-        assert_eq!(chunks.write(&[b'x'; 65_536]), Ok(65_536));
+        // RFC 3030 leaves sizes to the client, and RFC 8446 section 5.1 has 2^14 octets in a record.
+        assert_eq!("BDAT 65524\r\n".len() + Chunks::SIZE, 4 << 14);
+        assert_eq!(chunks.write(&[b'x'; Chunks::SIZE]), Ok(Chunks::SIZE));
         assert!(!chunks.is_full());
         assert_eq!(chunks.write(b"yz"), Ok(1));
         assert!(chunks.is_full());
         assert_eq!(chunks.write(b"z"), Ok(0));
         let mut wire = Vec::new();
-        assert_eq!((chunks.chunk(&mut wire), chunks.is_full()), (65_536, false));
+        assert_eq!((chunks.chunk(&mut wire), chunks.is_full()), (Chunks::SIZE, false));
         assert_eq!(chunks.gathered(), b"y");
         // Line endings that become longer may pass the mark by as much as they grow.
         let mut chunks = Chunks::new(LineEndings::Canonical);
-        assert_eq!(chunks.write(&[b'\n'; 65_537]), Ok(65_537));
+        assert_eq!(chunks.write(&[b'\n'; Chunks::SIZE + 1]), Ok(Chunks::SIZE + 1));
         assert!(chunks.is_full());
     }
 
@@ -257,9 +289,62 @@ mod tests {
     fn a_full_chunk_can_be_taken_apart_from_its_command() {
         let mut chunks = Chunks::new(LineEndings::Exact);
         chunks.write(&[b'x'; Chunks::SIZE + 1]).unwrap();
+        assert_eq!(chunks.complete(b"y"), Some(0), "it is full");
         let (mut wire, mut taken) = (Vec::new(), Vec::new());
-        let size = chunks.chunk_with(&mut wire, |_, octets| taken.extend_from_slice(octets));
-        assert_eq!((size, &wire[..]), (65_536, &b"BDAT 65536\r\n"[..]));
+        let size = chunks.chunk_with(b"", &mut wire, |_, gathered, _| taken.extend_from_slice(gathered));
+        assert_eq!((size, &wire[..]), (Chunks::SIZE, &b"BDAT 65524\r\n"[..]));
         assert!(taken == [b'x'; Chunks::SIZE] && chunks.gathered() == b"x");
+    }
+
+    #[test]
+    fn what_completes_a_chunk_is_not_gathered_and_makes_the_same_chunks() {
+        // With a line's end at every place around a chunk's end, and something to be changed here and there.
+        let lines = b"0123456789\r\n".repeat(20_000);
+        let shifted = |by: usize| [&b"x"[..by], &lines].concat();
+        let odd = [&lines[..100_000], b"a\nb\rc", &lines[100_000..]].concat();
+        let messages = [lines.clone(), shifted(1), [&b"xxxxxx"[..], &lines].concat(), odd, b"\n".repeat(100_000)];
+        for (message, endings) in
+            messages.iter().flat_map(|message| [(message, LineEndings::Canonical), (message, LineEndings::Exact)])
+        {
+            let expected = encode(message, message.len(), endings).unwrap();
+            for piece in [1000, Chunks::SIZE, Chunks::SIZE + 1, 1 << 16, message.len()] {
+                let (mut wire, mut chunks, mut passed) = (Vec::new(), Chunks::new(endings), 0);
+                for mut piece in message.chunks(piece) {
+                    while !piece.is_empty() {
+                        let taken = match chunks.complete(piece) {
+                            Some(rest) => {
+                                chunks.chunk_with(&piece[..rest], &mut wire, |wire, gathered, rest| {
+                                    wire.extend_from_slice(gathered);
+                                    wire.extend_from_slice(rest);
+                                });
+                                passed += rest;
+                                rest
+                            }
+                            None => chunks.write(piece).unwrap(),
+                        };
+                        piece = &piece[taken..];
+                    }
+                }
+                while chunks.is_full() {
+                    chunks.chunk(&mut wire);
+                }
+                chunks.end(&mut wire);
+                assert!(wire == expected, "pieces of {piece}");
+                assert!(passed > 0 || piece <= Chunks::SIZE || message[0] == b'\n', "pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_be_the_end_completes_no_chunk() {
+        let mut chunks = Chunks::new(LineEndings::Canonical);
+        chunks.write(b"x").unwrap();
+        assert!(!chunks.reaches_beyond(&[b'x'; Chunks::SIZE - 1]));
+        assert_eq!(chunks.complete(&[b'x'; Chunks::SIZE - 1]), None);
+        assert_eq!(chunks.complete(&[b'\n'; Chunks::SIZE]), None, "each of them becomes two");
+        assert_eq!(chunks.complete(&[b'x'; Chunks::SIZE]), Some(Chunks::SIZE - 1));
+        let mut strict = Chunks::new(LineEndings::Strict);
+        assert_eq!(strict.complete(&[b'\n'; Chunks::SIZE + 1]), None);
+        assert_eq!(strict.write(b"\n"), Err(Misuse::BareLineEnding));
     }
 }

@@ -19,6 +19,10 @@ const BLOCK: usize = 4 * 1024;
 /// The same where a dot was seen among them.
 const SMALL: usize = 256;
 
+/// Octets looked at without a branch: so many that it hardly matters where in memory the code has come to stand. A shorter loop
+/// was seen to take up to half as long again where that was unfortunate.
+const STEP: usize = 128;
+
 /// Where the next octet stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum At {
@@ -231,10 +235,21 @@ impl DotStuffing {
 }
 
 /// Whether each CR stands before a LF and each LF behind a CR, as far as two neighbours within `block` can tell. There is no
-/// branch in it, so that the compiler makes it look at many octets at once.
+/// branch among [`STEP`] of them, so that the compiler makes it look at many octets at once.
+#[inline(never)]
 fn is_clean(block: &[u8]) -> bool {
-    let pairs = block.iter().zip(block.get(1..).unwrap_or_default());
-    !pairs.fold(false, |bare, (one, next)| bare | ((*one == b'\r') != (*next == b'\n')))
+    let is_bare = |ones: &[u8], nexts: &[u8]| {
+        let pairs = ones.iter().zip(nexts);
+        pairs.fold(false, |bare, (one, next)| bare | ((*one == b'\r') != (*next == b'\n')))
+    };
+    let (mut ones, mut nexts, mut bare) = (block, block.get(1..).unwrap_or_default(), false);
+    while let (Some((these, ones_left)), Some((those, nexts_left))) =
+        (ones.split_first_chunk::<STEP>(), nexts.split_first_chunk::<STEP>())
+    {
+        bare |= is_bare(these, those);
+        (ones, nexts) = (ones_left, nexts_left);
+    }
+    !(bare | is_bare(ones, nexts))
 }
 
 /// Whether a dot stands behind a LF. Much of what is large has no dot at all, and memchr looks at the most octets at once.

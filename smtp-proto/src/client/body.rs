@@ -1,8 +1,8 @@
 //! The message on its way out: a handle that exists only while octets of it may go.
 //!
-//! The rules of this file: DATA's octets go out as they come, and under TLS from where they lie; BDAT's are gathered to a
-//! chunk first, because its size stands before it. A handle that was obtained can always be ended, also where the last chunk
-//! has to wait.
+//! The rules of this file: DATA's octets go out as they come, and under TLS from where they lie. So do those of BDAT that
+//! complete a chunk; the others are gathered first, because its size stands before it. A handle that was obtained can always
+//! be ended, also where the last chunk has to wait.
 
 use alloc::vec::Vec;
 
@@ -11,6 +11,7 @@ use proxy_proto::Instant;
 
 use super::Client;
 use super::event::TransactionId;
+use super::say::Which;
 use super::urls::ContentUrl;
 use crate::Misuse;
 use crate::connection::Seal;
@@ -43,25 +44,26 @@ impl Body<'_> {
     /// [`Misuse::NotOffered`] where the message is to come [from a URL](super::Envelope::burl), and the server offers BURL
     /// without CHUNKING.
     pub fn write(&mut self, chunk: &mut impl Buf) -> Result<usize, Misuse> {
-        let mut taken = 0;
+        let (mut taken, chunking) = (0, self.client.extensions.chunking());
         while chunk.has_remaining() {
-            let chunking = self.client.extensions.chunking();
             let Some(transaction) = self.client.sending_body() else { break };
             if transaction.has_urls() && !chunking {
                 return Err(Misuse::NotOffered { extension: "CHUNKING" });
             }
-            if transaction.framing.is_full() {
-                self.client.say_chunk(self.now, false, self.output, self.seal.as_mut());
-                continue;
-            }
+            let piece = chunk.chunk();
             let sealed = self.seal.as_ref().map_or(0, Seal::sealed);
             let room = self.room.saturating_sub(sealed + self.output.len());
-            if room == 0 {
+            if room == 0 && transaction.framing.puts_out(piece) {
                 break;
             }
-            let piece = chunk.chunk();
-            let piece = &piece[..piece.len().min(room)];
-            let written = transaction.framing.write(piece, self.output, self.seal.as_mut())?;
+            if let Some(rest) = transaction.framing.complete(piece) {
+                transaction.octets += rest as u64;
+                self.client.say_chunk(self.now, Which::Full(&piece[..rest]), self.output, self.seal.as_mut());
+                chunk.advance(rest);
+                taken += rest;
+                continue;
+            }
+            let written = transaction.framing.write(piece, room, self.output, self.seal.as_mut())?;
             transaction.octets += written as u64;
             let on_the_wire = !transaction.framing.is_chunked();
             chunk.advance(written);

@@ -42,17 +42,38 @@ impl Framing {
         matches!(self, Self::Chunks(chunks) if chunks.is_full())
     }
 
-    /// Takes octets from the front of `piece`, and says how many.
+    /// Whether anything goes on the wire where `piece` is next. A chunk that is not full with it is but gathered.
+    pub(super) fn puts_out(&self, piece: &[u8]) -> bool {
+        match self {
+            Self::Data(_) => true,
+            Self::Chunks(chunks) => chunks.reaches_beyond(piece),
+        }
+    }
+
+    /// How many octets at the front of `piece` complete a chunk that is to be put out with them now; they count as written.
+    pub(super) fn complete(&mut self, piece: &[u8]) -> Option<usize> {
+        match self {
+            Self::Data(_) => None,
+            Self::Chunks(chunks) => chunks.complete(piece),
+        }
+    }
+
+    /// Takes octets from the front of `piece`, and says how many, no more than `room` where they go on the wire.
     pub(super) fn write(
         &mut self,
         piece: &[u8],
+        room: usize,
         output: &mut Vec<u8>,
         seal: Option<&mut Seal<'_>>,
     ) -> Result<usize, Misuse> {
-        match (self, seal) {
-            (Self::Data(stuffing), Some(seal)) => write_sealed(stuffing, piece, output, seal),
-            (Self::Data(stuffing), None) => stuffing.write(piece, output).map(|()| piece.len()),
-            (Self::Chunks(chunks), _) => chunks.write(piece),
+        let stuffing = match self {
+            Self::Data(stuffing) => stuffing,
+            Self::Chunks(chunks) => return chunks.write(piece),
+        };
+        let piece = &piece[..piece.len().min(room)];
+        match seal {
+            Some(seal) => write_sealed(stuffing, piece, output, seal),
+            None => stuffing.write(piece, output).map(|()| piece.len()),
         }
     }
 }
@@ -73,7 +94,7 @@ fn write_sealed(
         let (as_it_is, behind) = rest.split_at(passed);
         rest = behind;
         if passed == missing {
-            seal.seal(output, as_it_is);
+            seal.seal(output, [as_it_is, &[]]);
             continue;
         }
         output.extend_from_slice(as_it_is);

@@ -29,6 +29,14 @@ use crate::phase;
 /// refused chunk.
 const CHUNKS: usize = 32;
 
+/// Which chunk is put out.
+pub(super) enum Which<'a> {
+    /// One that is full with these octets, which were not gathered.
+    Full(&'a [u8]),
+    /// What was gathered, with which the message ends.
+    Last,
+}
+
 impl Client {
     pub(super) fn say(&mut self, now: Instant, output: &mut Vec<u8>) {
         if core::mem::take(&mut self.farewell) {
@@ -159,14 +167,14 @@ impl Client {
                 return true;
             }
             Next::Body if transaction.framing.is_full() && may_chunk => {
-                self.say_chunk(now, false, output, None);
+                self.say_chunk(now, Which::Full(&[]), output, None);
                 return true;
             }
             Next::Last if transaction.last_url.is_some() => return self.say_last_url(now, output),
             Next::Last if may_chunk => {
                 // A message that is played again may be longer than a chunk.
-                let last = !transaction.framing.is_full();
-                self.say_chunk(now, last, output, None);
+                let which = if transaction.framing.is_full() { Which::Full(&[]) } else { Which::Last };
+                self.say_chunk(now, which, output, None);
                 return true;
             }
             Next::Verdict | Next::Go | Next::Body | Next::Last => return false,
@@ -196,16 +204,28 @@ impl Client {
         true
     }
 
-    /// The chunk that was gathered, with its command; sealed from where it was gathered, if it may be.
-    pub(super) fn say_chunk(&mut self, now: Instant, last: bool, output: &mut Vec<u8>, seal: Option<&mut Seal<'_>>) {
+    /// A chunk with its command; sealed from where its octets lie, if it may be.
+    pub(super) fn say_chunk(
+        &mut self,
+        now: Instant,
+        which: Which<'_>,
+        output: &mut Vec<u8>,
+        seal: Option<&mut Seal<'_>>,
+    ) {
         let limits = self.config.limits;
         let Some(Work::Message(transaction)) = self.work.get_mut(self.said) else { return };
         let Framing::Chunks(chunks) = &mut transaction.framing else { return };
         let kept = !self.proven && !transaction.chunks_said;
-        let size = match seal {
-            _ if last => chunks.end(output),
-            Some(seal) if !kept => chunks.chunk_with(output, |said, octets| seal.seal(said, octets)),
-            _ => chunks.chunk(output),
+        let last = matches!(which, Which::Last);
+        let size = match (which, seal) {
+            (Which::Last, _) => chunks.end(output),
+            (Which::Full(rest), Some(seal)) if !kept => {
+                chunks.chunk_with(rest, output, |said, gathered, rest| seal.seal(said, [gathered, rest]))
+            }
+            (Which::Full(rest), _) => chunks.chunk_with(rest, output, |output, gathered, rest| {
+                output.extend_from_slice(gathered);
+                output.extend_from_slice(rest);
+            }),
         };
         transaction.in_doubt = false;
         if kept {
@@ -290,7 +310,7 @@ impl Client {
         let Framing::Data(stuffing) = &mut transaction.framing else {
             transaction.next = Next::Last;
             if may_chunk && !transaction.framing.is_full() {
-                self.say_chunk(now, true, output, None);
+                self.say_chunk(now, Which::Last, output, None);
             }
             return;
         };
@@ -330,7 +350,7 @@ impl Client {
             return self.dialogue.is_idle();
         }
         let outstanding = self.dialogue.count_due(|owed| matches!(owed, Owed::Chunk(_)));
-        self.may_speak() && outstanding < if self.proven { CHUNKS } else { 1 }
+        self.dialogue.may_speak(true) && outstanding < if self.proven { CHUNKS } else { 1 }
     }
 
     /// Could the client go on, were it not for its owner? Then it does not wait for what it hears.

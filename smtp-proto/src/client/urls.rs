@@ -14,6 +14,7 @@ use core::fmt;
 use proxy_proto::{Instant, Secret};
 
 use super::framing::Framing;
+use super::say::Which;
 use super::transaction::Next;
 use super::transcript::Line;
 use super::{Client, Owed, Work};
@@ -87,7 +88,7 @@ impl Client {
             return true;
         }
         if may_chunk {
-            self.say_chunk(now, false, output, None);
+            self.say_chunk(now, Which::Full(&[]), output, None);
         }
         // A chunk has its limit, and what was gathered may go a little beyond.
         may_chunk && self.say_rest(now, output)

@@ -66,9 +66,9 @@ impl Seal<'_> {
         self.sealed
     }
 
-    /// Seals what was said, and `behind` it what was not gathered.
-    pub(crate) fn seal(&mut self, said: &mut Vec<u8>, behind: &[u8]) {
-        self.put(said, behind);
+    /// Seals what was said, and `behind` it what was not.
+    pub(crate) fn seal(&mut self, said: &mut Vec<u8>, behind: [&[u8]; 2]) {
+        self.put(&[said, behind[0], behind[1]]);
         said.clear();
     }
 
@@ -76,14 +76,14 @@ impl Seal<'_> {
     pub(crate) fn seal_records(&mut self, said: &mut Vec<u8>) {
         let whole = said.len() - said.len() % Self::RECORD;
         if whole > 0 {
-            self.put(&said[..whole], &[]);
+            self.put(&[&said[..whole]]);
             said.drain(..whole);
         }
     }
 
-    fn put(&mut self, first: &[u8], second: &[u8]) {
-        self.sealed += first.len() + second.len();
-        if let Err(error) = self.session.seal_two(first, second, self.output) {
+    fn put(&mut self, pieces: &[&[u8]]) {
+        self.sealed += pieces.iter().fold(0, |sum, piece| sum + piece.len());
+        if let Err(error) = self.session.seal_all(pieces, self.output) {
             self.broken.get_or_insert(error);
         }
     }

@@ -63,14 +63,13 @@ pub trait Session: Send {
     /// The session is broken.
     fn seal(&mut self, plaintext: &[u8], output: &mut Vec<u8>) -> Result<(), Error>;
 
-    /// The same of two pieces, one right behind the other; where a record has room for both it should hold both.
+    /// The same of several pieces, one right behind the other; where a record has room for more than one it should hold them.
     ///
     /// # Errors
     ///
     /// The session is broken.
-    fn seal_two(&mut self, first: &[u8], second: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
-        self.seal(first, output)?;
-        self.seal(second, output)
+    fn seal_all(&mut self, pieces: &[&[u8]], output: &mut Vec<u8>) -> Result<(), Error> {
+        pieces.iter().try_for_each(|piece| self.seal(piece, output))
     }
 
     /// Says goodbye: the close alert, by the next [`seal`](Self::seal).

@@ -7,12 +7,18 @@ use std::time::Duration;
 
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Event};
-use smtp_proto::{Accepted, Config, Connection, Grouping, Instant, Route, Security, server, tls};
+use smtp_proto::tls::Acceptor;
+use smtp_proto::{Accepted, Config, Connection, Grouping, Instant, Route, Security, phase, server, tls};
 use tests::tls::Pki;
 
 /// Cargo says `--bench` where times are wanted. Without it each benchmark runs once, over little.
 pub(crate) fn is_timed() -> bool {
     std::env::args().any(|argument| argument == "--bench")
+}
+
+/// Whether a row of this name is wanted: where words are given, one that has them all.
+pub(crate) fn is_wanted(name: &str) -> bool {
+    std::env::args().skip(1).filter(|word| !word.starts_with("--")).all(|word| name.contains(&word))
 }
 
 /// Octets of a large message.
@@ -91,7 +97,7 @@ impl Pair {
             server::Config::new("localhost").expect("a name").limits(limits).with("BINARYMIME").expect("a keyword");
         let (config, server) = match pki {
             Some(pki) => {
-                let acceptor: Arc<dyn tls::Acceptor> = Arc::new(pki.server.clone());
+                let acceptor: Arc<dyn Acceptor> = Arc::new(pki.server.clone());
                 (config.tls(pki.client.clone()), Accepted::implicit(offer, acceptor))
             }
             None => (config, Accepted::new(offer, None)),
@@ -117,61 +123,6 @@ impl Pair {
         }
         self.client_time += before.elapsed();
         self.run(message, |event| matches!(event, Event::Sent(report) if report.is_accepted()), count);
-    }
-
-    /// Sends a body of so many equal pieces; the session is of no use afterwards. What the client took of the time, where DATA
-    /// needs no answer, and what comes out is thrown away. The server answers each chunk of BDAT, in a time that is not counted.
-    pub(crate) fn pour(mut self, piece: &[u8], mut count: usize, endings: LineEndings) -> Duration {
-        let envelope = Envelope::new("alice@example.org", ["bob@example.net"]).expect("paths");
-        self.client.send(envelope, endings).expect("a session");
-        while self.client.body(NOW).is_none() {
-            self.turn();
-        }
-        let (mut spent, mut left) = (Duration::ZERO, piece);
-        let answered = self.client.grouping() == Grouping::Flights;
-        while count > 0 {
-            let mut before = Clock::now();
-            while let Some(mut body) = self.client.body(NOW) {
-                body.write(&mut left).expect("lines");
-                if left.is_empty() {
-                    count -= 1;
-                    left = piece;
-                }
-                if count == 0 {
-                    body.end();
-                }
-                let written = std::hint::black_box(self.client.wants(NOW).write);
-                let sent = written.len();
-                if answered {
-                    spent += before.elapsed();
-                    self.up.extend_from_slice(written);
-                    before = Clock::now();
-                }
-                self.client.sent(sent);
-                if !answered {
-                    assert!(self.client.poll(NOW).expect("a session").is_none());
-                }
-                if count == 0 {
-                    break;
-                }
-            }
-            spent += before.elapsed();
-            if answered {
-                self.turn();
-                assert!(count == 0 || self.client.body(NOW).is_some(), "nothing moves");
-            }
-        }
-        spent
-    }
-
-    /// Lets each end have what the other said.
-    fn turn(&mut self) {
-        let wants = self.client.wants(NOW);
-        self.up.extend_from_slice(wants.write);
-        let sent = wants.write.len();
-        self.client.sent(sent);
-        self.serve();
-        while self.client.poll(NOW).expect("a session").is_some() {}
     }
 
     fn run(&mut self, message: &[u8], wanted: impl Fn(&Event) -> bool, mut count: usize) {
@@ -247,6 +198,103 @@ impl Pair {
         let taken = self.up.len() - up.len();
         self.up.drain(..taken);
         moved
+    }
+}
+
+/// A client under TLS that has a message to send, and a server that answers by rote: it reads nothing of the message, so that
+/// nothing but the client's own work is in the caches.
+pub(crate) struct Pouring {
+    client: Connection,
+    server: Box<dyn tls::Session>,
+}
+
+impl Pouring {
+    /// A session whose message may go out now.
+    pub(crate) fn ready(grouping: Grouping, endings: LineEndings, pki: &Pki) -> Self {
+        let config = Config::new("localhost", 25).security(Security::Implicit).grouping(grouping);
+        let client = Connection::new(config.tls(pki.client.clone()), Route::direct()).expect("settings");
+        let mut pouring = Self { client, server: pki.server.accept().expect("a server") };
+        while pouring.client.tls().is_none() || pouring.server.is_handshaking() {
+            pouring.hear();
+            pouring.tell("");
+        }
+        pouring.tell("220 localhost\r\n");
+        let envelope = Envelope::new("alice@example.org", ["bob@example.net"]).expect("paths");
+        while !pouring.client.is_clean() {
+            pouring.hear();
+            pouring.answer();
+        }
+        pouring.client.send(envelope, endings).expect("a session");
+        while pouring.client.body(NOW).is_none() {
+            pouring.hear();
+            pouring.answer();
+        }
+        pouring
+    }
+
+    /// The server hears what was said until now.
+    fn hear(&mut self) {
+        let wants = self.client.wants(NOW);
+        let (mut octets, mut plain) = (wants.write, Vec::new());
+        let said = octets.len();
+        self.server.open(&mut octets, &mut plain, usize::MAX).expect("a client");
+        self.client.sent(said);
+    }
+
+    /// The server says this, and the client has it.
+    fn tell(&mut self, replies: &str) {
+        let mut octets = Vec::new();
+        self.server.seal(replies.as_bytes(), &mut octets).expect("a session");
+        let mut rest = &octets[..];
+        loop {
+            while self.client.poll(NOW).expect("a session").is_some() {}
+            let room = self.client.wants(NOW).read;
+            let read = room.len().min(rest.len());
+            if read == 0 {
+                break;
+            }
+            room[..read].copy_from_slice(&rest[..read]);
+            rest = &rest[read..];
+            self.client.received(read);
+        }
+    }
+
+    /// The server answers whatever is due.
+    fn answer(&mut self) {
+        let replies = self.client.outstanding().map(|asked| match asked {
+            phase::EHLO => "250-localhost\r\n250-PIPELINING\r\n250-BINARYMIME\r\n250 CHUNKING\r\n",
+            phase::DATA => "354 Go on\r\n",
+            _ => "250 2.0.0 Ok\r\n",
+        });
+        let replies: String = replies.collect();
+        self.tell(&replies);
+    }
+
+    /// Sends a body of so many equal pieces. What the client took of the time, with what comes out thrown away; it hears the
+    /// answers to chunks in a time that is not counted.
+    pub(crate) fn pour(mut self, piece: &[u8], mut count: usize) -> Duration {
+        let (mut spent, mut left) = (Duration::ZERO, piece);
+        loop {
+            let before = Clock::now();
+            while let Some(mut body) = self.client.body(NOW) {
+                body.write(&mut left).expect("lines");
+                if left.is_empty() {
+                    count -= 1;
+                    left = piece;
+                }
+                if count == 0 {
+                    body.end();
+                }
+                let sent = std::hint::black_box(self.client.wants(NOW).write).len();
+                self.client.sent(sent);
+                if count == 0 {
+                    return spent + before.elapsed();
+                }
+                assert!(self.client.poll(NOW).expect("a session").is_none());
+            }
+            spent += before.elapsed();
+            self.answer();
+        }
     }
 }
 

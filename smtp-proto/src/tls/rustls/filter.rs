@@ -4,7 +4,7 @@
 //! plaintext is handed over all at once, because rustls makes one record of each time.
 
 use std::format;
-use std::io::{IoSlice, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::string::{String, ToString};
 use std::time::Duration;
@@ -16,6 +16,9 @@ use rustls::{AlertDescription, ConnectionCommon, HandshakeKind, ProtocolVersion,
 use super::verifier::{is_an_authoritys, is_self_signed};
 use crate::sasl::{BindingKind, ChannelBinding};
 use crate::tls::{CertificateError, Error, Facts, Session};
+
+/// Pieces that are handed over in one go: a command, what was gathered, and what was not.
+const SEAMLESS: usize = 3;
 
 /// Which side of the session this is, where the two differ.
 pub(super) enum Side {
@@ -64,17 +67,24 @@ where
         self.failed.get_or_insert(error).clone()
     }
 
-    /// Hands over both pieces, without a seam between them.
-    fn write(&mut self, first: &[u8], second: &[u8]) -> Result<(), Error> {
-        let mut writer = self.connection.writer();
-        let both = !first.is_empty() && !second.is_empty();
-        let written = if both { writer.write_vectored(&[IoSlice::new(first), IoSlice::new(second)]) } else { Ok(0) };
-        // It takes less than all where its keys have to change.
-        let written = written.and_then(|written| {
-            writer.write_all(first.get(written..).unwrap_or_default())?;
-            writer.write_all(second.get(written.saturating_sub(first.len())..).unwrap_or_default())
-        });
-        written.map_err(|error| self.fail(Error::Failed(error.to_string())))
+    /// Hands over all pieces, without a seam between those that fit into one go.
+    fn write(&mut self, pieces: &[&[u8]]) -> Result<(), Error> {
+        let mut slices = [IoSlice::new(&[]); SEAMLESS];
+        let mut pieces = pieces.iter().filter(|piece| !piece.is_empty()).peekable();
+        while pieces.peek().is_some() {
+            let count = slices.iter_mut().zip(&mut pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count();
+            let mut left = &mut slices[..count];
+            while !left.is_empty() {
+                // It takes less than all where its keys have to change.
+                let written = match self.connection.writer().write_vectored(left) {
+                    Ok(0) => Err(ErrorKind::WriteZero.into()),
+                    written => written,
+                };
+                let written = written.map_err(|error| self.fail(Error::Failed(error.to_string())))?;
+                IoSlice::advance_slices(&mut left, written);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -107,11 +117,11 @@ where
     }
 
     fn seal(&mut self, plaintext: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
-        self.seal_two(plaintext, &[], output)
+        self.seal_all(&[plaintext], output)
     }
 
-    fn seal_two(&mut self, first: &[u8], second: &[u8], output: &mut Vec<u8>) -> Result<(), Error> {
-        self.write(first, second)?;
+    fn seal_all(&mut self, pieces: &[&[u8]], output: &mut Vec<u8>) -> Result<(), Error> {
+        self.write(pieces)?;
         // Even a broken session has its alert to send.
         while self.connection.wants_write() {
             self.connection.write_tls(output).map_err(|error| self.fail(Error::Failed(error.to_string())))?;
