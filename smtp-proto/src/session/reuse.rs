@@ -8,9 +8,9 @@ use core::time::Duration;
 
 use proxy_proto::Instant;
 
-use crate::Cause;
 use crate::client::{Outcome, Recipient, Report};
 use crate::reply::Code;
+use crate::{Cause, phase};
 
 /// When a session is used once more; for pools.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,12 +73,15 @@ pub enum Fitness {
 /// be sent at once over another connection.
 pub fn is_lost_in_vain(report: &Report) -> bool {
     let lost = |cause: &Cause| matches!(cause, Cause::Closed { .. } | Cause::ServiceClosing(_));
-    let not_sent = |one: &Recipient| match &one.outcome {
-        Outcome::NotSent => true,
-        Outcome::Refused(reply) => reply.code() == Code::SERVICE_CLOSING,
-        _ => false,
+    let closing =
+        |one: &Recipient| matches!(&one.outcome, Outcome::Refused(reply) if reply.code() == Code::SERVICE_CLOSING);
+    let is_over = match (&report.cut_short, report.answered) {
+        (Some(error), _) => lost(&error.cause),
+        // A 421 to the message itself comes late; one before it has settled the message before the session ended.
+        (None, Some(phase::BLOCK | phase::MESSAGE)) => false,
+        (None, _) => report.recipients.iter().any(closing),
     };
-    report.cut_short.as_ref().is_some_and(|error| lost(&error.cause)) && report.recipients.iter().all(not_sent)
+    is_over && report.recipients.iter().all(|one| one.outcome == Outcome::NotSent || closing(one))
 }
 
 #[cfg(test)]
