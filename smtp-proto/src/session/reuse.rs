@@ -8,9 +8,9 @@ use core::time::Duration;
 
 use proxy_proto::Instant;
 
-use crate::Cause;
 use crate::client::{Outcome, Recipient, Report};
 use crate::reply::Code;
+use crate::{Cause, phase};
 
 /// When a session is used once more; for pools.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,10 +75,13 @@ pub fn is_lost_in_vain(report: &Report) -> bool {
     let lost = |cause: &Cause| matches!(cause, Cause::Closed { .. } | Cause::ServiceClosing(_));
     let closing =
         |one: &Recipient| matches!(&one.outcome, Outcome::Refused(reply) if reply.code() == Code::SERVICE_CLOSING);
-    // A 421 in answer to a command of the message's own settles it; the session ends behind it.
-    let over =
-        report.cut_short.as_ref().is_some_and(|error| lost(&error.cause)) || report.recipients.iter().any(closing);
-    over && report.recipients.iter().all(|one| one.outcome.is_not_sent() || closing(one))
+    let is_over = match (&report.cut_short, report.answered) {
+        (Some(error), _) => lost(&error.cause),
+        // A 421 to the message itself comes late; one before it has settled the message before the session ended.
+        (None, Some(phase::BLOCK | phase::MESSAGE)) => false,
+        (None, _) => report.recipients.iter().any(closing),
+    };
+    is_over && report.recipients.iter().all(|one| one.outcome == Outcome::NotSent || closing(one))
 }
 
 #[cfg(test)]
