@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smtp_proto::body::LineEndings;
+use smtp_proto::body::{Chunks, LineEndings};
 use smtp_proto::client::{
     self, BodyKind, Client, Envelope, Event, Outcome, Report, Require, Ret, StartTls, TransactionId,
 };
@@ -583,40 +583,65 @@ fn to_one() -> Envelope {
 const MAIL: &str = "MAIL FROM:<a@example.org> BODY=BINARYMIME";
 const RCPT: &str = "RCPT TO:<b@example.net>";
 
+/// A message is written until no more is taken, and its server loses track of the group: it is spoken to one level lower.
+fn lose_track(endings: LineEndings, message: &[u8], whole: bool) -> (Direct, usize) {
+    let mut direct = Direct::new(ALL);
+    direct.client.send(to_one().body(BodyKind::BinaryMime), endings).unwrap();
+    direct.client.transmit(Instant::EPOCH, &mut direct.said);
+    direct.take();
+    let taken = direct.write(message, whole);
+    assert_eq!(direct.take().0, [format!("BDAT {}", Chunks::SIZE)]);
+    direct.hear("250 ok");
+    direct.hear("250 ok");
+    direct.hear("503 what");
+    assert_eq!(direct.take().0, ["RSET", MAIL, RCPT]);
+    direct.hear("250 reset");
+    direct.hear("250 ok");
+    assert_eq!(direct.take().0, [""; 0], "the recipient is not known yet");
+    direct.hear("250 ok");
+    (direct, taken)
+}
+
 #[test]
 fn a_binary_message_of_several_chunks_is_played_again_octet_by_octet() {
     // One octet more than a chunk, and every octet there is (RFC 3030 section 3).
-    let message: Vec<u8> = (0..=255).cycle().take(65_537).collect();
+    let message: Vec<u8> = (0..=255).cycle().take(Chunks::SIZE + 1).collect();
+    let (mut direct, taken) = lose_track(LineEndings::Exact, &message, true);
+    assert_eq!(taken, Chunks::SIZE, "no second chunk before the first one is answered");
+    assert_eq!(direct.take().0, [""; 0], "that chunk may be the last");
+    assert_eq!(direct.write(&message[Chunks::SIZE..], false), 0, "it is not");
+    let (lines, mut content) = direct.take();
+    assert_eq!(lines, [format!("BDAT {}", Chunks::SIZE)]);
+    direct.hear("250 chunk");
+    assert_eq!(direct.write(&message[Chunks::SIZE..], true), 1);
+    let (lines, last) = direct.take();
+    assert_eq!(lines, ["BDAT 1 LAST"]);
+    content.extend(last);
+    assert!(content == message);
+    let events = direct.hear("250 taken");
+    let octets = message.len() as u64;
+    assert!(matches!(&events[..], [Event::Sent(report)] if report.is_accepted() && report.octets == octets));
+}
+
+#[test]
+fn a_message_that_grew_beyond_a_chunk_is_played_again_though_it_may_have_ended() {
+    // Each of them becomes two, which is known when it is too late to take fewer.
+    let message = b"\n".repeat(40_000);
     for whole in [false, true] {
-        let mut direct = Direct::new(ALL);
-        direct.client.send(to_one().body(BodyKind::BinaryMime), LineEndings::Exact).unwrap();
-        direct.client.transmit(Instant::EPOCH, &mut direct.said);
-        direct.take();
-        assert_eq!(direct.write(&message, whole), 65_537, "a chunk, and the octet that shows that it goes on");
-        assert_eq!(direct.take().0, ["BDAT 65536"]);
-        direct.hear("250 ok");
-        direct.hear("250 ok");
-        // The server has lost track of the group: it is spoken to one level lower, and nothing is lost.
-        direct.hear("503 what");
-        assert_eq!(direct.take().0, ["RSET", MAIL, RCPT]);
-        direct.hear("250 reset");
-        direct.hear("250 ok");
-        assert_eq!(direct.take().0, [""; 0], "the recipient is not known yet");
-        direct.hear("250 ok");
+        let (mut direct, taken) = lose_track(LineEndings::Canonical, &message, whole);
+        assert_eq!(taken, message.len());
         let (lines, mut content) = direct.take();
-        assert_eq!(lines, ["BDAT 65536"]);
+        assert_eq!(lines, [format!("BDAT {}", Chunks::SIZE)]);
         direct.hear("250 chunk");
         if !whole {
             assert_eq!(direct.take().0, [""; 0], "the message may go on");
-            let body = direct.client.body(Instant::EPOCH, &mut direct.said, usize::MAX).expect("it is its turn");
-            body.end();
+            assert_eq!(direct.write(b"", true), 0);
         }
         let (lines, last) = direct.take();
-        assert_eq!(lines, ["BDAT 1 LAST"]);
+        assert_eq!(lines, [format!("BDAT {} LAST", 80_000 - Chunks::SIZE)]);
         content.extend(last);
-        assert!(content == message);
-        let events = direct.hear("250 taken");
-        assert!(matches!(&events[..], [Event::Sent(report)] if report.is_accepted() && report.octets == 65_537));
+        assert!(content == b"\r\n".repeat(40_000));
+        assert!(matches!(&direct.hear("250 taken")[..], [Event::Sent(report)] if report.is_accepted()));
     }
 }
 
@@ -628,7 +653,7 @@ fn a_message_of_lines_is_played_again_with_its_dots_and_goes_on() {
     direct.client.transmit(Instant::EPOCH, &mut direct.said);
     direct.take();
     let taken = direct.write(&head, false);
-    assert!(taken > 65_536);
+    assert_eq!(taken, Chunks::SIZE);
     direct.hear("250 ok");
     direct.hear("250 ok");
     direct.hear("503 what");
@@ -653,7 +678,7 @@ fn nothing_is_said_anew_while_replies_to_what_was_lost_are_due() {
     let mut direct = Direct::new(ALL);
     direct.client.send(to_one().body(BodyKind::BinaryMime), LineEndings::Exact).unwrap();
     direct.client.transmit(Instant::EPOCH, &mut direct.said);
-    direct.write(&[b'x'; 65_537], true);
+    direct.write(&[b'x'; Chunks::SIZE + 1], true);
     direct.take();
     direct.hear("250 ok");
     direct.hear("503 no MAIL");
