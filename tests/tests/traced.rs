@@ -1,7 +1,7 @@
 //! What tracing is told: a span for each connection, phases, outcomes and lines; and no secret, whatever a server echoes.
 
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smtp_proto::body::LineEndings;
 use smtp_proto::client::{Envelope, Event, Transcript};
@@ -13,6 +13,13 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};
 
 const PASSWORD: &str = "correct horse battery staple";
+
+/// One test at a time: tracing remembers for the whole process whether anybody listens to a line, and two threads that come and go
+/// with listeners of different levels can make it remember a no that is none.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Keeps all there is, each span and each event as one text: level, target, then its fields.
 #[derive(Clone)]
@@ -117,6 +124,7 @@ fn secrets(wire: &Wire) -> Vec<String> {
 
 #[test]
 fn no_mechanism_gives_its_secret_away() {
+    let _alone = alone();
     for name in ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"] {
         let name: MechanismName = name.parse().unwrap();
         for password in [PASSWORD, "another one"] {
@@ -138,6 +146,7 @@ fn no_mechanism_gives_its_secret_away() {
 
 #[test]
 fn an_echoed_secret_is_not_passed_on() {
+    let _alone = alone();
     let recorder = Recorder::new(Level::TRACE);
     let token = "AGFsaWNlAGNvcnJlY3QgaG9yc2UgYmF0dGVyeSBzdGFwbGU="; // base64 of NUL alice NUL and the password
     tracing::subscriber::with_default(recorder.clone(), || {
@@ -164,6 +173,7 @@ fn an_echoed_secret_is_not_passed_on() {
 
 #[test]
 fn outcomes_phases_and_lines_have_levels_of_their_own() {
+    let _alone = alone();
     let name: MechanismName = "CRAM-MD5".parse().unwrap();
     let heard = |most| {
         let recorder = Recorder::new(most);
@@ -204,6 +214,7 @@ fn outcomes_phases_and_lines_have_levels_of_their_own() {
 
 #[test]
 fn a_transcript_hears_the_same_as_without() {
+    let _alone = alone();
     let name: MechanismName = "LOGIN".parse().unwrap();
     let heard = || {
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -219,6 +230,7 @@ fn a_transcript_hears_the_same_as_without() {
 
 #[test]
 fn whoever_is_not_asked_stays_silent() {
+    let _alone = alone();
     let recorder = Recorder::new(Level::ERROR);
     tracing::subscriber::with_default(recorder.clone(), || {
         let mut smtp = Connection::new(config(), Route::direct()).unwrap();
