@@ -11,7 +11,7 @@ use proxy_proto::Instant;
 
 use super::Client;
 use super::event::TransactionId;
-use super::say::Which;
+use super::framing::Which;
 use super::urls::ContentUrl;
 use crate::Misuse;
 use crate::connection::Seal;

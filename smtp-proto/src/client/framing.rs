@@ -15,6 +15,14 @@ pub(super) enum Framing {
     Chunks(Chunks),
 }
 
+/// Which chunk is put out.
+pub(super) enum Which<'a> {
+    /// One that is full with these octets, which were not gathered.
+    Full(&'a [u8]),
+    /// What was gathered, with which the message ends.
+    Last,
+}
+
 impl Framing {
     /// Where it is chunked, chunks are gathered in `room`, which is taken for it.
     pub(super) fn new(endings: LineEndings, chunked: bool, room: &mut Vec<u8>) -> Self {

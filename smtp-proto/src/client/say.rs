@@ -16,7 +16,7 @@ use core::time::Duration;
 
 use proxy_proto::{Instant, Phase};
 
-use super::framing::Framing;
+use super::framing::{Framing, Which};
 use super::transaction::{Next, Transaction};
 use super::transcript::Line;
 use super::{Client, Owed, Stage, Work};
@@ -28,14 +28,6 @@ use crate::phase;
 /// Chunks outstanding at most: 2 MiB, what a link of 100 Mbit/s holds in 160 ms. It bounds what is sent in vain behind a
 /// refused chunk.
 const CHUNKS: usize = 32;
-
-/// Which chunk is put out.
-pub(super) enum Which<'a> {
-    /// One that is full with these octets, which were not gathered.
-    Full(&'a [u8]),
-    /// What was gathered, with which the message ends.
-    Last,
-}
 
 impl Client {
     pub(super) fn say(&mut self, now: Instant, output: &mut Vec<u8>) {

@@ -13,8 +13,7 @@ use core::fmt;
 
 use proxy_proto::{Instant, Secret};
 
-use super::framing::Framing;
-use super::say::Which;
+use super::framing::{Framing, Which};
 use super::transaction::Next;
 use super::transcript::Line;
 use super::{Client, Owed, Work};
